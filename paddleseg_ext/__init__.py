@@ -1,0 +1,18 @@
+"""EncNet, SANet and boundary losses for PaddleSeg.
+
+Importing this package registers every component in `paddleseg.cvlibs.manager` and, on a PaddleSeg that needs it,
+applies the repairs of `paddleseg_ext.compat`.
+"""
+
+import zlib  # noqa: F401  before paddle: Paddle 2.6's libpaddle exports zlib's symbols (see autoload)
+
+from paddleseg_ext import compat
+
+compat.apply()
+
+from paddleseg_ext.datasets import *  # noqa: E402, F403
+from paddleseg_ext.layers import *  # noqa: E402, F403
+from paddleseg_ext.losses import *  # noqa: E402, F403
+from paddleseg_ext.models import *  # noqa: E402, F403
+
+__version__ = "0.1.0"

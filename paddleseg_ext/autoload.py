@@ -1,0 +1,68 @@
+"""Lets unmodified PaddleSeg scripts find this package.
+
+The installation copies this file to the top of site-packages as ``paddleseg_ext_autoload.py``, where a ``.pth``
+file imports it at interpreter start. It then waits for ``import paddleseg`` and, right after it, imports
+``paddleseg_ext``, which registers every component. Only `sys` and `os` may be imported here at start-up: every
+Python process of the environment pays for it. ``PADDLESEG_EXT_AUTOLOAD=0`` switches it off.
+"""
+
+import os
+import sys
+
+_SWITCH = "PADDLESEG_EXT_AUTOLOAD"
+
+
+class _PaddleSegFinder:
+    """A meta path finder that finds nothing itself: it extends the loading of ``paddleseg``, once."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name in ("paddle", "paddleseg"):
+            # Paddle 2.6's libpaddle exports zlib's symbols; whoever loads zlib after it gets the wrong ones and
+            # PNG reading fails or crashes. Loaded first, the right ones stay bound.
+            import zlib  # noqa: F401
+        if name == "paddleseg":
+            sys.meta_path.remove(self)
+            return self._registering_spec(name, path, target)
+        return None
+
+    @staticmethod
+    def _registering_spec(name, path, target):
+        for finder in sys.meta_path:
+            find_spec = getattr(finder, "find_spec", None)
+            spec = find_spec(name, path, target) if find_spec else None
+            if spec is not None:
+                break
+        else:
+            return None
+        exec_module = getattr(spec.loader, "exec_module", None)
+        if exec_module is None:
+            return spec
+
+        def exec_and_register(module):
+            exec_module(module)
+            register()
+
+        spec.loader.exec_module = exec_and_register
+        return spec
+
+
+def register():
+    """Import ``paddleseg_ext``; an error of ours is told in one line and does not reach the importing program."""
+    try:
+        import paddleseg_ext  # noqa: F401
+    except Exception as error:
+        print(
+            f"paddleseg_ext: its components are not registered: {type(error).__name__}: {error} "
+            "(run `paddleseg-ext doctor`)",
+            file=sys.stderr,
+        )
+
+
+def install():
+    """Put the finder in place unless it is switched off or PaddleSeg is already imported."""
+    if os.environ.get(_SWITCH, "1") != "0" and "paddleseg" not in sys.modules:
+        sys.meta_path.insert(0, _PaddleSegFinder())
+
+
+if __name__ == "paddleseg_ext_autoload":
+    install()

@@ -1,0 +1,248 @@
+"""Repairs of PaddleSeg (and one of Paddle), each gated on the versions that need it.
+
+PaddleSeg 2.8.0, the newest on PyPI, was written for Paddle 2.4: before 0-D tensors (2.5) and before Paddle refused
+to mix integers with floats (3.0). A repair is one function that patches one thing; deleting the function removes it.
+What was already there is wrapped rather than replaced where that is possible.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from typing import Callable, NamedTuple
+
+import paddle
+import paddle.nn.functional as F
+
+PADDLE = tuple(int(part) for part in paddle.__version__.split(".")[:2])
+# PaddleSeg from git calls itself 0.0.0.dev0 whatever its age, so its age is told by what it has
+PADDLESEG_BEFORE_2_9 = importlib.util.find_spec("paddleseg.core.analyse") is None
+
+
+class Repair(NamedTuple):
+    """One repair: `patch()` mends what `reason` says; `upstream` tells since when it is not needed."""
+
+    patch: Callable[[], None]
+    needed: bool
+    reason: str
+    upstream: str
+
+    @property
+    def name(self) -> str:
+        return self.patch.__name__
+
+
+REPAIRS: list[Repair] = []
+_applied: list[Repair] = []
+
+
+def apply() -> list[Repair]:
+    """Apply, once, every repair that these versions of Paddle and PaddleSeg need; returns those applied."""
+    if not _applied:
+        for repair in REPAIRS:
+            if repair.needed:
+                repair.patch()
+                _applied.append(repair)
+    return list(_applied)
+
+
+def _repair(needed: bool, reason: str, upstream: str):
+    def register(patch):
+        REPAIRS.append(Repair(patch, needed, reason, upstream))
+        return patch
+
+    return register
+
+
+def _wrap(owner, name: str, wrapper: Callable) -> None:
+    """Replace `owner.name` by ``wrapper(original, *args, **kwargs)``."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args, **kwargs):
+        return wrapper(original, *args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+@_repair(
+    PADDLESEG_BEFORE_2_9 and PADDLE >= (2, 5),
+    "the trainer's log indexes its losses, which are 0-D since Paddle 2.5: too many indices",
+    "fixed in PaddleSeg 2.9 (core/train.py)",
+)
+def losses_with_an_axis():
+    from paddleseg.models.maskformer import MaskFormer
+
+    def with_an_axis(original, *args, **kwargs):
+        return [loss.reshape([1]) if loss.ndim == 0 else loss for loss in original(*args, **kwargs)]
+
+    # `paddleseg.core.train` is the function, which hides its module
+    _wrap(sys.modules["paddleseg.core.train"], "loss_computation", with_an_axis)
+    _wrap(MaskFormer, "loss_computation", with_an_axis)
+
+
+@_repair(
+    PADDLESEG_BEFORE_2_9 and PADDLE >= (2, 5),
+    "the areas per class are 0-D since Paddle 2.5 and cannot be concatenated",
+    "fixed in PaddleSeg 2.9 (utils/metrics.py)",
+)
+def areas_per_class():
+    from paddleseg.utils import metrics
+
+    def calculate_area(pred, label, num_classes, ignore_index=255):
+        if pred.ndim == 4:
+            pred = pred.squeeze(1)
+        if label.ndim == 4:
+            label = label.squeeze(1)
+        if pred.shape != label.shape:
+            raise ValueError(f"pred and label should have the same shape, but have {pred.shape} and {label.shape}")
+        valid = label != ignore_index
+        areas = ([], [], [])
+        for c in range(num_classes):
+            pred_c = paddle.logical_and(pred == c, valid)
+            label_c = label == c
+            for area, mask in zip(areas, (paddle.logical_and(pred_c, label_c), pred_c, label_c)):
+                area.append(mask.astype("int64").sum())
+        return tuple(paddle.stack(area) for area in areas)
+
+    calculate_area.__doc__ = metrics.calculate_area.__doc__
+    metrics.calculate_area = calculate_area
+
+
+@_repair(
+    PADDLESEG_BEFORE_2_9,
+    "CrossEntropyLoss multiplies floats by integers (refused by Paddle 3), and with `weight` and "
+    "`avg_non_ignore=False` takes the one-hot of the ignored label",
+    "fixed in PaddleSeg 2.9 (models/losses/cross_entropy_loss.py)",
+)
+def cross_entropy_coefficients():
+    from paddleseg.models.losses import CrossEntropyLoss
+
+    def post_process(self, logit, label, semantic_weights, loss):
+        valid = label != self.ignore_index
+        mask = (valid if self.avg_non_ignore else paddle.ones_like(valid)).astype("float32")
+        if loss.ndim > mask.ndim:
+            loss = loss.squeeze(-1)
+        loss = loss * mask
+        if semantic_weights is not None:
+            loss = loss * semantic_weights
+        coef = paddle.ones_like(mask)
+        if self.weight is not None:
+            classes = paddle.where(valid, label, paddle.zeros_like(label))
+            coef = paddle.gather(self.weight, classes.flatten()).reshape(label.shape)
+        if self.top_k_percent_pixels == 1.0:
+            return loss.mean() / ((mask * coef).mean() + self.EPS)
+        loss, kept = loss.flatten().topk(int(self.top_k_percent_pixels * loss.size))
+        return loss.mean() / (coef.flatten().gather(kept).mean() + self.EPS)
+
+    CrossEntropyLoss._post_process_loss = post_process
+
+
+@_repair(
+    PADDLESEG_BEFORE_2_9 and PADDLE >= (3, 0),
+    "OhemCrossEntropyLoss adds integers to floats as soon as it has pixels to choose from",
+    "fixed in PaddleSeg 2.9 (models/losses/ohem_cross_entropy_loss.py)",
+)
+def ohem_cross_entropy_mask():
+    from paddleseg.models.losses import OhemCrossEntropyLoss
+
+    def forward(self, logit, label):
+        if label.ndim == 4:
+            label = label.squeeze(1)
+        label = label.astype("int64")
+        kept = label != self.ignore_index
+        num_valid = kept.astype("int64").sum()
+        if 0 < self.min_kept < num_valid:
+            classes = paddle.where(kept, label, paddle.zeros_like(label)).unsqueeze(1)
+            prob = paddle.take_along_axis(F.softmax(logit.detach(), axis=1), classes, axis=1).squeeze(1)
+            prob = paddle.where(kept, prob, paddle.full_like(prob, 2.0))  # ignored pixels come last
+            hardest = prob.flatten().topk(self.min_kept, largest=False)[0][-1]
+            kept = paddle.logical_and(kept, prob < paddle.clip(hardest, min=self.thresh))
+        label = paddle.where(kept, label, paddle.full_like(label, self.ignore_index))
+        loss = F.cross_entropy(logit, label, ignore_index=self.ignore_index, reduction="none", axis=1)
+        return loss.mean() / (kept.astype("float32").mean() + self.EPS)
+
+    OhemCrossEntropyLoss.forward = forward
+
+
+@_repair(
+    PADDLESEG_BEFORE_2_9 and PADDLE >= (3, 0),
+    "BCELoss with weight='dynamic' multiplies floats by integer labels",
+    "fixed in PaddleSeg 2.9 (models/losses/binary_cross_entropy_loss.py)",
+)
+def bce_dynamic_weight():
+    from paddleseg.models.losses import BCELoss
+
+    def with_float_labels(original, self, logit, label):
+        channels = label.shape[1] if label.ndim == logit.ndim else 1
+        if channels == logit.shape[1]:  # otherwise the labels are classes, still to be made one-hot
+            label = label.astype("float32")
+        return original(self, logit, label)
+
+    _wrap(BCELoss, "forward", with_float_labels)
+
+
+@_repair(
+    True,
+    "DiceLoss writes class 0 over the ignored pixels of the label that the other losses learn from",
+    "not fixed in develop of October 2024 (models/losses/dice_loss.py)",
+)
+def dice_loss_on_its_own_labels():
+    from paddleseg.models.losses import DiceLoss
+
+    def on_a_copy(original, self, logits, labels):
+        return original(self, logits, labels.clone())
+
+    _wrap(DiceLoss, "forward", on_a_copy)
+
+
+@_repair(
+    True,
+    "the Lovasz losses crash (Paddle 2.6: SIGSEGV) or return an empty loss when every pixel is ignored",
+    "not fixed in develop of October 2024 (models/losses/lovasz_loss.py)",
+)
+def lovasz_of_nothing():
+    from paddleseg.models.losses import LovaszHingeLoss, LovaszSoftmaxLoss
+
+    def zero_of_nothing(original, self, logits, labels):
+        if self.ignore_index is not None and not (labels != self.ignore_index).any():
+            return logits.sum() * 0.0
+        return original(self, logits, labels)
+
+    for loss in (LovaszHingeLoss, LovaszSoftmaxLoss):
+        _wrap(loss, "forward", zero_of_nothing)
+
+
+@_repair(
+    True,
+    "SECrossEntropyLoss squeezes axis 3 of what has three axes left: 4-D logits fail",
+    "not fixed in develop of October 2024 (models/losses/semantic_encode_cross_entropy_loss.py)",
+)
+def se_cross_entropy_of_4d_logits():
+    from paddleseg.models.losses import SECrossEntropyLoss
+
+    def of_2d_logits(original, self, logit, label):
+        return original(self, logit.flatten(1) if logit.ndim == 4 else logit, label)
+
+    _wrap(SECrossEntropyLoss, "forward", of_2d_logits)
+
+
+@_repair(
+    PADDLE < (3, 0),
+    "binary_cross_entropy_with_logits on a CPU weighs the wrong term with pos_weight (x -2, y 1, weight 2 gives "
+    "2.254 instead of 4.254)",
+    "fixed in Paddle 3",
+)
+def bce_with_logits_pos_weight():
+    def weighted(original, logit, label, weight=None, reduction="mean", pos_weight=None, name=None):
+        if pos_weight is None:
+            return original(logit, label, weight=weight, reduction=reduction, name=name)
+        # y w softplus(-x) + (1 - y) softplus(x), as softplus(x) - x = softplus(-x)
+        factor = 1 + (pos_weight - 1) * label
+        loss = factor * F.softplus(-logit) + (1 - label) * logit
+        if weight is not None:
+            loss = loss * weight
+        return {"none": lambda x: x, "sum": paddle.sum, "mean": paddle.mean}[reduction](loss)
+
+    _wrap(F, "binary_cross_entropy_with_logits", weighted)

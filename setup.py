@@ -1,0 +1,87 @@
+"""Packaging of paddleseg_ext: the package, its configs and tools, and the start-up hook."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+HOOK = "paddleseg_ext_autoload"
+
+
+class BuildPyWithHook(build_py):
+    """Puts the start-up hook (a module and the .pth that imports it) beside the package, for `pip install -e` too.
+
+    Both are ordinary files of the wheel, so that `pip uninstall` removes them.
+    """
+
+    def run(self):
+        super().run()
+        self.mkpath(self._site_root())
+        for source, target in self._hook_files().items():
+            self.copy_file(source, target)
+
+    def get_outputs(self, include_bytecode=1):
+        return [*super().get_outputs(include_bytecode), *self._hook_files().values()]
+
+    def _hook_files(self):
+        root = Path(self._site_root())
+        return {
+            str(ROOT / "paddleseg_ext" / "autoload.py"): str(root / f"{HOOK}.py"),
+            str(ROOT / "paddleseg_ext" / "autoload.pth"): str(root / f"{HOOK}.pth"),
+        }
+
+    def _site_root(self):
+        if getattr(self, "editable_mode", False):  # build_lib is thrown away there
+            return self.get_finalized_command("install").install_lib
+        return self.build_lib
+
+
+setup(
+    name="paddleseg_ext",
+    version="0.1.0",
+    description="EncNet, SANet and boundary losses as a plugin for PaddleSeg",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9",
+    packages=[
+        *find_packages(include=["paddleseg_ext", "paddleseg_ext.*"]),
+        "paddleseg_ext.tools",
+        "paddleseg_ext.configs",
+    ],
+    package_dir={"paddleseg_ext.tools": "tools", "paddleseg_ext.configs": "configs"},
+    package_data={
+        "paddleseg_ext": ["autoload.pth", "analysis/*.html"],
+        "paddleseg_ext.configs": ["**/*.yml", "**/*.md"],
+    },
+    install_requires=[
+        "paddleseg",  # no lower bound: PaddleSeg from git calls itself 0.0.0.dev0
+        # PaddleSeg 2.8.0 takes opencv-python 4.5.5, built against NumPy 1: `import cv2` fails with NumPy 2
+        "numpy<2",
+        "opencv-python",
+        "visualdl",
+        "pyyaml",
+        # brought by paddleseg and visualdl anyway; named because they are imported here
+        "jinja2",
+        "matplotlib",
+        "pillow",
+        "tqdm",
+    ],
+    extras_require={
+        "cpu": ["paddlepaddle"],
+        # PyPI's newest paddlepaddle-gpu is 2.6.2, whose distributed training fails with protobuf 7
+        "gpu": ["paddlepaddle-gpu", "protobuf<7"],
+        "convert": ["torch"],
+        "onnx": ["onnx", "onnxruntime", "paddle2onnx"],
+        "cityscapes": ["cityscapesscripts"],
+        "test": ["pytest", "hypothesis"],
+    },
+    entry_points={"console_scripts": ["paddleseg-ext = paddleseg_ext.cli:main"]},
+    cmdclass={"build_py": BuildPyWithHook},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

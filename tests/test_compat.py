@@ -1,0 +1,139 @@
+"""Each repair against a plain statement of what the repaired function must give."""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from paddleseg.models import losses
+from paddleseg.utils import metrics
+
+from paddleseg_ext import compat
+
+CLASSES = 5
+
+
+@pytest.fixture
+def logits():
+    rng = np.random.default_rng(0)
+    return paddle.to_tensor(rng.standard_normal((2, CLASSES, 6, 8)).astype("float32"), stop_gradient=False)
+
+
+@pytest.fixture
+def labels():
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, CLASSES, (2, 6, 8))
+    values[rng.random(values.shape) < 0.2] = 255
+    return paddle.to_tensor(values.astype("int64"))
+
+
+def log_softmax(x):
+    x = x - x.max(1, keepdims=True)
+    return x - np.log(np.exp(x).sum(1, keepdims=True))
+
+
+def pixel_cross_entropy(logits, labels):
+    """Per-pixel cross-entropy (N, H, W) and validity, in NumPy."""
+    labels = labels.numpy()
+    valid = labels != 255
+    picked = np.take_along_axis(log_softmax(logits.numpy()), np.where(valid, labels, 0)[:, None], 1)[:, 0]
+    return -picked * valid, valid
+
+
+def test_only_what_is_needed_is_applied():
+    assert [repair.name for repair in compat.apply()] == [r.name for r in compat.REPAIRS if r.needed]
+    assert all(repair.reason and repair.upstream for repair in compat.REPAIRS)
+
+
+def test_trainer_losses_have_an_axis(logits, labels):
+    import sys
+
+    trainer = sys.modules["paddleseg.core.train"]
+    both = {"types": [losses.CrossEntropyLoss()] * 2, "coef": [1, 0.5]}
+    computed = trainer.loss_computation([logits, logits], labels, None, both)
+    if compat.PADDLESEG_BEFORE_2_9:
+        assert [loss.shape for loss in computed] == [[1], [1]]
+    assert float(computed[1]) == pytest.approx(float(computed[0]) / 2)
+
+
+def test_areas_per_class(logits, labels):
+    pred = logits.argmax(1, keepdim=True, dtype="int32")
+    areas = metrics.calculate_area(pred, labels.unsqueeze(1), CLASSES)
+    pred, label = pred.numpy()[:, 0], labels.numpy()
+    for c in range(CLASSES):
+        expected = ((pred == c) & (label == c), (pred == c) & (label != 255), label == c)
+        assert [int(area[c]) for area in areas] == [mask.sum() for mask in expected]
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5, 1.0, 3.0]])
+@pytest.mark.parametrize("avg_non_ignore", [True, False])
+def test_cross_entropy(logits, labels, weight, avg_non_ignore):
+    if weight and not avg_non_ignore and not compat.PADDLESEG_BEFORE_2_9:
+        pytest.skip("PaddleSeg 2.9 divides by the number of pixels there")
+    pixel, valid = pixel_cross_entropy(logits, labels)
+    coef = np.take(weight or np.ones(CLASSES), np.where(valid, labels.numpy(), 0))
+    expected = (pixel * coef).sum() / ((coef * valid).sum() if avg_non_ignore else coef.sum())
+    loss = losses.CrossEntropyLoss(weight=weight, avg_non_ignore=avg_non_ignore)(logits, labels)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_cross_entropy_of_the_hardest_pixels(logits, labels):
+    pixel, valid = pixel_cross_entropy(logits, labels)
+    kept = np.sort(pixel.ravel())[::-1][: pixel.size // 4]
+    loss = losses.CrossEntropyLoss(top_k_percent_pixels=0.25)(logits, labels)
+    assert float(loss) == pytest.approx(kept.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("thresh", "min_kept"), [(0.1, 20), (0.9, 20), (0.1, 0), (0.5, 10**6)])
+def test_ohem_cross_entropy(logits, labels, thresh, min_kept):
+    pixel, valid = pixel_cross_entropy(logits, labels)
+    kept = valid
+    if 0 < min_kept < valid.sum():
+        prob = np.where(valid, np.exp(-pixel), 2.0)
+        kept = valid & (prob < max(thresh, np.sort(prob.ravel())[min_kept - 1]))
+    loss = losses.OhemCrossEntropyLoss(thresh=thresh, min_kept=min_kept)(logits, labels)
+    assert float(loss) == pytest.approx(pixel[kept].sum() / (kept.sum() + 1e-5 * kept.size), rel=1e-5)
+
+
+def test_bce_with_dynamic_weight(logits):
+    edges = paddle.to_tensor((np.arange(96).reshape(2, 6, 8) % 3 == 0).astype("int64"))
+    x, y = logits.numpy()[:, :1], edges.numpy()[:, None]
+    pixel = np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0) - x * y
+    share = y.mean()
+    expected = (pixel * np.where(y == 1, 2 * (1 - share), 2 * share)).mean()
+    assert float(losses.BCELoss(weight="dynamic")(logits[:, :1], edges)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bce_pos_weight():
+    loss = F.binary_cross_entropy_with_logits(
+        paddle.to_tensor([-2.0, 3.0, 40.0]),
+        paddle.to_tensor([1.0, 0.0, 1.0]),
+        reduction="none",
+        pos_weight=paddle.to_tensor(2.0),
+    )
+    np.testing.assert_allclose(loss.numpy(), [2 * np.log1p(np.exp(2)), np.log1p(np.exp(3)), 0], rtol=1e-5)
+
+
+def test_dice_loss_leaves_the_labels_alone(logits, labels):
+    before = labels.numpy().copy()
+    mixed = losses.MixedLoss([losses.DiceLoss(), losses.CrossEntropyLoss()], [1, 1])
+    dice, cross_entropy = mixed(logits, labels)
+    np.testing.assert_array_equal(labels.numpy(), before)
+    assert float(cross_entropy) == pytest.approx(float(losses.CrossEntropyLoss()(logits, labels)))
+    (dice + cross_entropy).backward()
+    assert np.isfinite(logits.grad.numpy()).all()
+
+
+@pytest.mark.parametrize("loss", [losses.LovaszSoftmaxLoss, losses.LovaszHingeLoss])
+def test_lovasz_of_only_ignored_pixels(loss, logits, labels):
+    logits = logits[:, : 1 if loss is losses.LovaszHingeLoss else CLASSES].detach()
+    logits.stop_gradient = False
+    value = loss()(logits, paddle.full_like(labels, 255))
+    value.backward()
+    assert float(value) == 0 and float(logits.grad.abs().max()) == 0
+
+
+def test_se_cross_entropy_takes_both_forms(labels):
+    flat = paddle.linspace(-1, 1, 2 * CLASSES).reshape([2, CLASSES])
+    labels = paddle.where(labels == 255, paddle.zeros_like(labels), labels)
+    loss = losses.SECrossEntropyLoss()
+    assert float(loss(flat.reshape([2, CLASSES, 1, 1]), labels)) == float(loss(flat, labels))
