@@ -77,7 +77,7 @@ setup(
         "cityscapes": ["cityscapesscripts"],
         "test": ["pytest", "hypothesis"],
     },
-    entry_points={"console_scripts": ["paddleseg-ext = paddleseg_ext.cli:main"]},
+    entry_points={"console_scripts": ["paddleseg-ext = paddleseg_ext_autoload:command_line"]},
     cmdclass={"build_py": BuildPyWithHook},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

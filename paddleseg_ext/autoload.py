@@ -64,5 +64,14 @@ def install():
         sys.meta_path.insert(0, _PaddleSegFinder())
 
 
+def command_line():
+    """The console script: runs cli.py as a file, since `doctor` must work where the package cannot be imported."""
+    import runpy
+    from importlib.util import find_spec
+
+    (package,) = find_spec("paddleseg_ext").submodule_search_locations
+    runpy.run_path(os.path.join(package, "cli.py"), run_name="__main__")
+
+
 if __name__ == "paddleseg_ext_autoload":
     install()

@@ -11,6 +11,7 @@ from paddleseg.cvlibs import Config, SegBuilder
 from paddleseg.utils import get_image_list, utils
 
 from paddleseg_ext.command import UserError, nearest
+from paddleseg_ext.datasets.guard import check_list, guard
 
 
 def load_config(path: str | None, **updates) -> Config:
@@ -33,8 +34,18 @@ def load_config(path: str | None, **updates) -> Config:
         raise UserError(f"{path}: its _base_ {error.filename} is missing: mend the path") from error
 
 
+def set_data_format(config: Config, data_format: str) -> None:
+    """PaddleSeg's ``--data_format``: NHWC, which its DeepLabV3P alone supports."""
+    if data_format == "NHWC":
+        if config.dic["model"]["type"] != "DeepLabV3P":
+            raise UserError(f"--data_format NHWC works with DeepLabV3P only, not with {config.dic['model']['type']}")
+        for part in (config.dic["model"], config.dic["model"]["backbone"], *config.dic["loss"]["types"]):
+            part["data_format"] = data_format
+
+
 class Builder(SegBuilder):
-    """PaddleSeg's builder, which says what was meant when a `type` or an argument is misspelt."""
+    """PaddleSeg's builder, which says what was meant when a `type` or an argument is misspelt, and whose data sets
+    name the file when a list, a picture or a label is wrong."""
 
     def load_component_class(self, class_type):
         known = {}
@@ -52,7 +63,11 @@ class Builder(SegBuilder):
                     raise UserError(
                         f"type: {component_class.__name__} takes no argument {key!r}; {nearest(key, parameters)}"
                     )
-        return super().build_component_impl(component_class, *args, **kwargs)
+        is_dataset = inspect.isclass(component_class) and issubclass(component_class, paddle.io.Dataset)
+        if is_dataset:
+            check_list(kwargs)
+        component = super().build_component_impl(component_class, *args, **kwargs)
+        return guard(component) if is_dataset else component
 
 
 def load_network(config: Config, model_path: str | None, device: str = "gpu") -> paddle.nn.Layer:

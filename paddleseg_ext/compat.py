@@ -246,3 +246,34 @@ def bce_with_logits_pos_weight():
         return {"none": lambda x: x, "sum": paddle.sum, "mean": paddle.mean}[reduction](loss)
 
     _wrap(F, "binary_cross_entropy_with_logits", weighted)
+
+
+@_repair(
+    True,
+    "an error while reading a sample leaves the trainer waiting for ever (num_workers 0) or is lost (workers)",
+    "not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
+)
+def data_loader_errors_reach_the_trainer():
+    from paddle.io.dataloader import dataloader_iter
+
+    def keep_the_error(original, self, *args):
+        try:
+            original(self, *args)
+        except Exception as error:
+            self.reader_error = error
+            self._exit_thread_unexpectedly()
+
+    def raise_the_error(original, self):
+        try:
+            return original(self)
+        except SystemError:  # the queue between the threads was closed
+            error = getattr(self, "reader_error", None)
+            if error is None:
+                raise
+            if hasattr(self, "_try_shutdown_all"):
+                self._try_shutdown_all()
+            raise error from None
+
+    for loader in (dataloader_iter._DataLoaderIterSingleProcess, dataloader_iter._DataLoaderIterMultiProcess):
+        _wrap(loader, "_thread_loop", keep_the_error)
+        _wrap(loader, "__next__", raise_the_error)

@@ -1,0 +1,44 @@
+# make demo   set up .venv, draw a street data set, train SANet-S on it, evaluate and predict
+# make test   set up .venv and run every test;   make test STACK=B   the same on Paddle 2.6.2
+# make lint   style and errors by ruff
+
+SHELL := /bin/bash -o pipefail
+PYTHON ?= python3
+STACK ?= A
+VENV = .venv$(STACK:A=)
+BIN = $(VENV)/bin
+export OMP_NUM_THREADS ?= $(shell nproc)
+
+# The stacks that README.md lists; the protobuf limit is explained in setup.py
+STACK_A = paddlepaddle==3.3.1 paddleseg==2.8.0
+STACK_B = paddlepaddle==2.6.2 paddleseg==2.8.0 'protobuf<7'
+
+DEMO = output/demo
+DEMO_CONFIG = configs/sanet/sanet_s_street_256x128_400.yml
+
+.PHONY: demo test lint
+
+demo: $(VENV)/ready
+	$(BIN)/python tools/make_street_dataset.py --save_dir data/street
+	$(BIN)/python tools/train.py --config $(DEMO_CONFIG) --device cpu --seed 1 --do_eval --use_vdl \
+	    --save_interval 100 --keep_checkpoint_max 1 --save_dir $(DEMO)
+	$(BIN)/python tools/val.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO)/best_model/model.pdparams \
+	    | tee $(DEMO)/val.log
+	$(BIN)/python tools/predict.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO)/best_model/model.pdparams \
+	    --image_path data/street/leftImg8bit/val --save_dir $(DEMO)/predictions
+	@echo; echo "Predictions:"; find $(DEMO)/predictions/added_prediction -name '*.png' | sort
+	@echo "Curves:         $(BIN)/visualdl --logdir $(DEMO)"
+	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/val.log | tail -n 1)"
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(VENV)/ready: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --progress-bar on -e '.[test]' $(STACK_$(STACK))
+	touch $@

@@ -1,0 +1,55 @@
+"""``paddleseg-ext``: runs any tool, prints where the YAMLs are, examines the installation.
+
+Run as a file by the console script (see `autoload.command_line`), so that ``--help``, ``configs`` and ``doctor`` need
+neither Paddle nor PaddleSeg: nothing of the package may be imported here.
+"""
+
+import ast
+import difflib
+import runpy
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def resource_dir(name: str) -> Path:
+    """The folder `name` (``tools`` or ``configs``): inside the package when installed, beside it in a checkout."""
+    installed = PACKAGE / name
+    return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+def scripts() -> dict:
+    """Every script's name and file."""
+    tools = {path.stem: path for path in sorted(resource_dir("tools").glob("*.py")) if path.stem != "__init__"}
+    return {"doctor": PACKAGE / "doctor.py", **tools}
+
+
+def usage() -> str:
+    rows = [("configs", "Print the folder of the YAMLs.")]
+    for name, path in scripts().items():
+        summary = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()
+        rows.append((name, summary[0] if summary else ""))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"  {name:<{width}}  {text}" for name, text in rows]
+    return "usage: paddleseg-ext TOOL [flags]   (TOOL --help tells its flags)\n\n" + "\n".join(lines)
+
+
+def main() -> None:
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help"):
+        print(usage())
+    elif name == "configs":
+        print(resource_dir("configs"))
+    elif name in scripts():
+        sys.argv = [f"paddleseg-ext {name}", *sys.argv[2:]]
+        runpy.run_path(str(scripts()[name]), run_name="__main__")
+    else:
+        close = difflib.get_close_matches(name, scripts(), n=1)
+        mend = f"did you mean {close[0]!r}?" if close else "paddleseg-ext --help lists them"
+        print(f"error: there is no tool {name!r}; {mend}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

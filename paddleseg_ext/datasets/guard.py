@@ -1,0 +1,89 @@
+"""Data errors that name their file: lists are checked before the first step, pictures as they are read."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import paddle
+from PIL import Image
+
+from paddleseg_ext.command import UserError, one_line
+
+
+def check_list(dataset_arguments: dict) -> None:
+    """Check the file list that a data set's arguments name (`train_path`, `val_path` or `test_path` by `mode`).
+
+    Raises:
+        UserError: the list is missing or a line has the wrong number of fields; names file and line.
+    """
+    mode = str(dataset_arguments.get("mode", "train")).lower()
+    path = dataset_arguments.get(f"{mode}_path")
+    if path is None:
+        return
+    if not os.path.isfile(path):
+        raise UserError(f"{mode}_path: {path}: there is no such file (tools/create_dataset_list.py makes one)")
+    separator = dataset_arguments.get("separator", " ")
+    allowed = (1, 2) if mode == "test" else (2,)
+    with open(path, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            fields = len(line.strip().split(separator))
+            if fields not in allowed:
+                raise UserError(
+                    f"{path}, line {number}: {fields} fields separated by {separator!r}, expected "
+                    f"image{separator}label: mend the line or set `separator`"
+                )
+
+
+def guard(dataset: paddle.io.Dataset) -> paddle.io.Dataset:
+    """`dataset`, after a check that the files of its `file_list` exist, with transforms whose errors name the file.
+
+    Raises:
+        UserError: an image or a label is missing, or belongs to another image.
+    """
+    _check_files(getattr(dataset, "file_list", []))
+    if hasattr(dataset, "transforms"):
+        dataset.transforms = GuardedTransforms(dataset.transforms)
+    return dataset
+
+
+class GuardedTransforms:
+    """Calls `transforms`; what it raises becomes one line with the picture and the label."""
+
+    def __init__(self, transforms):
+        self.transforms = transforms
+
+    def __call__(self, data: dict) -> dict:
+        files = [data.get(key) for key in ("img", "label")]
+        files = [file for file in files if isinstance(file, str)]
+        sizes = [_picture_size(file) for file in files]
+        if len(set(sizes)) > 1:
+            (image, label), (w, h), (label_w, label_h) = files, *sizes
+            raise UserError(f"{label}: {label_w}x{label_h} pixels, but its image {image} has {w}x{h}: make them equal")
+        try:
+            return self.transforms(data)
+        except Exception as error:
+            if files and cv2.imread(files[0]) is None:
+                raise UserError(f"{files[0]}: a damaged picture that does not decode: replace it") from error
+            raise UserError(f"{' with '.join(files)}: cannot be transformed: {one_line(error)}") from error
+
+
+def _picture_size(path: str) -> tuple[int, int]:
+    """(width, height) from the header of a picture whose pixels can be decoded."""
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a picture that can be read: {one_line(error)}") from error
+
+
+def _check_files(file_list) -> None:
+    missing = [path for pair in file_list for path in pair if path is not None and not os.path.isfile(path)]
+    if missing:
+        others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise UserError(f"{missing[0]}: listed, but there is no such file{others}: mend the list or add the file")
+    for image, label in file_list:
+        # PaddleSeg's Cityscapes pairs two sorted listings, so that one missing label shifts all that follow
+        scene, is_cityscapes, _ = os.path.basename(image).partition("_leftImg8bit")
+        if is_cityscapes and label is not None and not os.path.basename(label).startswith(f"{scene}_gtFine"):
+            raise UserError(f"{image}: it has no label, or {label} has no image: each needs its partner")
