@@ -9,9 +9,9 @@ VENV = .venv$(STACK:A=)
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= $(shell nproc)
 
-# The stacks that README.md lists; the protobuf limit is explained in setup.py
+# The stacks that README.md lists; setup.py explains the limits
 STACK_A = paddlepaddle==3.3.1 paddleseg==2.8.0
-STACK_B = paddlepaddle==2.6.2 paddleseg==2.8.0 'protobuf<7'
+STACK_B = paddlepaddle==2.6.2 paddleseg==2.8.0 'protobuf<7' 'paddle2onnx<2'
 
 DEMO = output/demo
 DEMO_CONFIG = configs/sanet/sanet_s_street_256x128_400.yml

@@ -52,7 +52,7 @@ setup(
     ],
     package_dir={"paddleseg_ext.tools": "tools", "paddleseg_ext.configs": "configs"},
     package_data={
-        "paddleseg_ext": ["autoload.pth", "analysis/*.html"],
+        "paddleseg_ext": ["autoload.pth", "analysis/*.html", "datasets/*.html"],
         "paddleseg_ext.configs": ["**/*.yml", "**/*.md"],
     },
     install_requires=[
@@ -75,7 +75,16 @@ setup(
         "convert": ["torch"],
         "onnx": ["onnx", "onnxruntime", "paddle2onnx"],
         "cityscapes": ["cityscapesscripts"],
-        "test": ["pytest", "hypothesis"],
+        "test": [
+            "pytest",
+            "hypothesis",
+            "ruff==0.17.6",
+            "torch==2.13.0",
+            "onnx",
+            "onnxruntime",
+            "paddle2onnx",
+            "cityscapesscripts",
+        ],
     },
     entry_points={"console_scripts": ["paddleseg-ext = paddleseg_ext_autoload:command_line"]},
     cmdclass={"build_py": BuildPyWithHook},

@@ -15,6 +15,12 @@ def parse_args():
     parser.add_argument("--data_format", default="NCHW", choices=["NCHW", "NHWC"])
     parser.add_argument("--auc_roc", type=bool, default=False, help="also compute the area under the ROC curve")
     parser.add_argument("--opts", nargs="+", help="key=value changes of the YAML")
+    ours = parser.add_argument_group("beyond PaddleSeg")
+    ours.add_argument("--boundary", action="store_true", help="also measure boundary IoU and boundary F-score")
+    ours.add_argument(
+        "--boundary_widths", nargs="+", type=int, default=[1, 2, 4], help="in pixels (default: %(default)s)"
+    )
+    ours.add_argument("--save_dir", default="./output/val", help="folder for boundary.json and .csv")
     return parser.parse_args()
 
 
@@ -30,7 +36,23 @@ def main(args):
     utils.show_cfg_info(config)
     set_data_format(config, args.data_format)
     model = load_network(config, args.model_path, args.device)
-    evaluate(model, Builder(config).val_dataset, num_workers=args.num_workers, auc_roc=args.auc_roc, **test_config)
+    dataset = Builder(config).val_dataset
+    test_config.update(num_workers=args.num_workers, auc_roc=args.auc_roc)
+    if args.boundary:
+        evaluate_with_boundaries(model, dataset, config, test_config, args)
+    else:
+        evaluate(model, dataset, **test_config)
+
+
+def evaluate_with_boundaries(model, dataset, config, test_config, args):
+    from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries, report_table, write_report
+    from paddleseg_ext.analysis.pictures import Classes
+
+    names = Classes.of(config).names
+    report = evaluate_boundaries(model, dataset, names, args.boundary_widths, **test_config)
+    for name, *scores in report_table(report):
+        print(f"{name:<20}", *(f"{score:>22}" for score in scores))
+    print("Written:", *write_report(report, args.save_dir))
 
 
 if __name__ == "__main__":

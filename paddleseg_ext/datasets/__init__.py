@@ -1,1 +1,4 @@
-__all__ = []
+from paddleseg_ext.datasets.camvid import CamVid
+from paddleseg_ext.datasets.gtav import GTAV, GTAV35
+
+__all__ = ["CamVid", "GTAV", "GTAV35"]

@@ -1,0 +1,170 @@
+"""What a check of a data set found: figures per class, class weights, a summary, JSON and an HTML page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections import defaultdict
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from paddleseg_ext.datasets.checking import IGNORED, KINDS, Finding, Problem, Split, open_picture
+from paddleseg_ext.datasets.pairing import write_whole
+from paddleseg_ext.datasets.palettes import UNKNOWN
+
+SHOWN_FILES = 5  # of a kind, on the screen
+SHOWN_FILES_IN_PAGE = 100
+SHOWN_PICTURES = 3  # of a kind, in the page
+THUMBNAIL = (300, 220)  # pixels
+IGNORED_COLOUR = (225, 225, 225)
+WRONG_COLOUR = (255, 0, 200)
+
+
+def make_report(splits: list[Split], findings: dict[str, list[Finding]], problems: list[Problem]) -> dict:
+    """All figures and problems, ready for JSON."""
+    by_kind = defaultdict(list)
+    for problem in sorted(problems, key=lambda p: -p.extent):
+        by_kind[problem.kind].append(problem)
+    return {
+        "splits": {split.name: _statistics(split, findings[split.name]) for split in splits},
+        "problems": [
+            {
+                "kind": kind,
+                "what": KINDS[kind][0],
+                "mend": KINDS[kind][1],
+                "files": [
+                    {"split": p.split, "file": printable(p.file), "detail": printable(p.detail), "extent": p.extent}
+                    for p in by_kind[kind]
+                ],
+            }
+            for kind in KINDS
+            if kind in by_kind
+        ],
+    }
+
+
+def _statistics(split: Split, findings: list[Finding]) -> dict:
+    """Pixel and picture shares of a split's classes, and class weights made of them."""
+    per_picture = np.array([finding.pixels for finding in findings], np.int64).reshape(-1, len(split.class_names))
+    holds, pixels = per_picture > 0, per_picture.sum(0)
+    valid, ignored = int(pixels.sum()), sum(finding.ignored for finding in findings)
+    labelled = np.count_nonzero(holds.any(1))
+    frequency = pixels / np.maximum((holds * per_picture.sum(1, keepdims=True)).sum(0), 1)
+    seen = frequency > 0
+    median = float(np.median(frequency[seen])) if seen.any() else 1.0
+    balanced = np.where(seen, median / np.where(seen, frequency, 1), 1)
+    share = pixels / max(valid, 1)
+    return {
+        "pictures": len(findings),
+        "labelled_pictures": int(labelled),
+        "ignored_share": ignored / max(valid + ignored, 1),
+        "classes": [
+            {
+                "name": name,
+                "pixel_share": round(float(share[i]), 6),
+                "picture_share": round(float(holds[:, i].sum() / max(labelled, 1)), 6),
+                "median_frequency_weight": round(float(balanced[i]), 4),  # Eigen & Fergus, 2015
+                "enet_weight": round(float(1 / np.log(1.02 + share[i])), 4),  # Paszke et al., 2016
+            }
+            for i, name in enumerate(split.class_names)
+        ],
+    }
+
+
+def summary(report: dict) -> str:
+    """The report in a few lines."""
+    lines = []
+    for name, split in report["splits"].items():
+        lines.append(
+            f"{name}: {split['pictures']} pictures, {split['labelled_pictures']} with usable labels, "
+            f"{split['ignored_share']:.2%} of their pixels ignored"
+        )
+        if name == "train":
+            lines.append(f"  {'class':22}{'pixels':>9}{'pictures':>10}  weight by median frequency  as ENet's")
+            lines += [
+                f"  {i:>3} {c['name'][:17]:18}{c['pixel_share']:>9.2%}{c['picture_share']:>10.1%}"
+                f"{c['median_frequency_weight']:>28.3f}{c['enet_weight']:>11.3f}"
+                for i, c in enumerate(split["classes"])
+            ]
+    for problem in report["problems"]:
+        files = problem["files"]
+        lines += ["", f"{problem['kind']}: {problem['what']} ({len(files)})"]
+        lines += [f"  {f['file']}{': ' * bool(f['detail'])}{f['detail']}" for f in files[:SHOWN_FILES]]
+        if len(files) > SHOWN_FILES:
+            lines.append(f"  and {len(files) - SHOWN_FILES} more")
+        lines.append(f"  mend: {problem['mend']}")
+    if not report["problems"]:
+        lines += ["", "no problems found"]
+    return "\n".join(lines)
+
+
+def write_report(save_dir: str, report: dict, splits: list[Split], problems: list[Problem]) -> tuple[str, str]:
+    """Write report.json and the self-contained page report.html; their paths."""
+    os.makedirs(save_dir, exist_ok=True)
+    json_path, html_path = (os.path.join(save_dir, f"report.{suffix}") for suffix in ("json", "html"))
+    write_whole(json_path, json.dumps(report, indent=2))
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("paddleseg_ext", "datasets"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("check_report.html").render(
+        report=report,
+        colours=[f"rgb{tuple(colour)}" for colour in splits[0].colours.tolist()] if splits else [],
+        pictures=_worst_pictures(splits, problems),
+        shown_files=SHOWN_FILES_IN_PAGE,
+    )
+    write_whole(html_path, page)
+    return json_path, html_path
+
+
+def printable(text: str) -> str:
+    """`text` without what could harm a terminal or a page: control characters, undecodable bytes of file names."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _worst_pictures(splits: list[Split], problems: list[Problem]) -> dict[str, list[dict]]:
+    """Of each kind, the pictures of which most is wrong, as data URIs."""
+    by_name = {split.name: split for split in splits}
+    shown: dict[str, list[dict]] = defaultdict(list)
+    for problem in sorted(problems, key=lambda p: -p.extent):
+        if len(shown[problem.kind]) < SHOWN_PICTURES and problem.image:
+            split = by_name[problem.split]
+            views = [_view_image(problem.image), _view_label(problem.label, split) if problem.label else None]
+            if any(views):
+                shown[problem.kind].append({"file": printable(problem.file), "views": [view for view in views if view]})
+    return dict(shown)
+
+
+def _view_image(path: str) -> str | None:
+    try:
+        with open_picture(path) as picture:
+            image = picture.convert("RGB")
+    except Exception:  # broken, which is why it is in the report
+        return None
+    image.thumbnail(THUMBNAIL)
+    return _data_uri(image, "JPEG")
+
+
+def _view_label(path: str, split: Split) -> str | None:
+    """A label in the colours of its classes, ignored pixels grey, wrong ones magenta; a colour label as it is."""
+    try:
+        with open_picture(path) as picture:
+            if picture.mode in ("1", "L", "P") or split.decoder.colours:
+                colours = split.colours.copy()
+                colours[IGNORED], colours[UNKNOWN] = IGNORED_COLOUR, WRONG_COLOUR
+                image = Image.fromarray(colours[split.decoder.decode(picture)])
+            else:
+                image = picture.convert("RGB")
+    except Exception:
+        return None
+    image.thumbnail(THUMBNAIL, Image.NEAREST)
+    return _data_uri(image, "PNG")
+
+
+def _data_uri(image: Image.Image, format_: str) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format_)
+    return f"data:image/{format_.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

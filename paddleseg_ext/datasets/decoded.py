@@ -1,0 +1,142 @@
+"""What CamVid and GTAV share: labels decoded by table look-up, with file lists or without."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import paddleseg.transforms.functional as F
+from paddleseg.datasets import Dataset
+from paddleseg.transforms import Compose
+from paddleseg.utils import logger
+from PIL import Image
+
+from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
+from paddleseg_ext.datasets.pairing import SPLITS, below, find_layout, find_partners, list_in, read_list
+from paddleseg_ext.datasets.palettes import LabelDecoder
+
+BLANK_BYTES = 1 << 16
+"""A picture of one colour compresses to less than this; only such small files are opened to look for blank ones."""
+
+
+class DecodedDataset(Dataset):
+    """A data set whose label pictures go through a `LabelDecoder`.
+
+    Files come from a list, as `paddleseg.datasets.Dataset` has them, or from the folders of a `Layout`. Pictures
+    without label, labels without picture and blank pictures are skipped and counted in one warning. Mode "test"
+    is evaluated like "val"; list lines without label are allowed in it.
+
+    Args:
+        train_path, val_path, test_path: the list of each mode; `dataset_root`/<mode>.txt if there is one; else the
+            folders are searched.
+        Others are those of `paddleseg.datasets.Dataset`.
+
+    Raises:
+        ValueError: unknown mode; a list line with a wrong number of fields or a path out of `dataset_root`.
+        FileNotFoundError: no `dataset_root` or list.
+        UserError: neither lists nor folders of the layout.
+    """
+
+    NUM_CLASSES: int
+    CLASSES: tuple[str, ...]
+    PALETTE: tuple[tuple[int, int, int], ...]
+    IGNORE_INDEX = IGNORE_INDEX
+    IMG_CHANNELS = 3
+    LAYOUT: str  # key of LAYOUTS
+    decoder: LabelDecoder
+
+    def __init__(
+        self,
+        transforms: list,
+        dataset_root: str,
+        mode: str = "train",
+        train_path: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        separator: str = " ",
+        edge: bool = False,
+    ):
+        self.dataset_root = dataset_root
+        self.transforms = Compose(transforms)
+        self.mode = mode.lower()
+        self.num_classes = self.NUM_CLASSES
+        self.ignore_index = self.IGNORE_INDEX
+        self.edge = edge
+        if self.mode not in SPLITS:
+            raise ValueError(f"mode: {mode}, expected one of {', '.join(SPLITS)}")
+        if not os.path.isdir(dataset_root):
+            raise FileNotFoundError(f"dataset_root: {dataset_root}: there is no such folder")
+
+        list_path = {"train": train_path, "val": val_path, "test": test_path}[self.mode]
+        list_path = list_path or list_in(dataset_root, self.mode)
+        if list_path is not None:
+            files, alone = self._from_list(list_path, separator), 0
+        else:
+            partners = find_partners(dataset_root, find_layout(dataset_root, self.LAYOUT), self.mode)
+            files = [[os.path.join(dataset_root, file) for file in pair] for pair in partners.pairs]
+            alone = len(partners.images_alone) + len(partners.labels_alone)
+        self.file_list = [pair for pair in files if not is_blank(pair[0])]
+        blank = len(files) - len(self.file_list)
+        if blank or alone:
+            logger.warning(
+                f"{dataset_root}, {self.mode}: skipped {blank} blank pictures and {alone} files without partner "
+                "(tools/check_dataset.py names them)"
+            )
+
+    def _from_list(self, list_path: str, separator: str) -> list[list[str | None]]:
+        files = []
+        for number, fields in read_list(list_path, separator):
+            if len(fields) != 2 and not (self.mode == "test" and len(fields) == 1):
+                raise ValueError(
+                    f"{list_path}, line {number}: {len(fields)} fields separated by {separator!r}, expected "
+                    f"image{separator}label: mend the line or set `separator`"
+                )
+            try:
+                image, *label = (below(self.dataset_root, name) for name in fields)
+            except ValueError as error:
+                raise ValueError(f"{list_path}, line {number}: {error}") from error
+            files.append([image, label[0] if label else None])
+        return files
+
+    def __getitem__(self, index: int) -> dict:
+        image, label = self.file_list[index]
+        data = {"img": image, "trans_info": [], "gt_fields": []}
+        if label is not None:
+            data["label"] = self.decoder.read(label)
+            self._check_size(image, label, data["label"])
+        if self.mode == "train":
+            data["gt_fields"].append("label")
+            data = self.transforms(data)
+            if self.edge:
+                data["edge"] = F.mask_to_binary_edge(data["label"], radius=2, num_classes=self.num_classes)
+            return data
+        data = self.transforms(data)
+        if label is not None:
+            data["label"] = data["label"][np.newaxis]
+        return data
+
+    @staticmethod
+    def _check_size(image: str, label: str, classes: np.ndarray) -> None:
+        """A larger label would be cropped out of place without an error; GTAV has such pairs."""
+        with Image.open(image) as picture:
+            width, height = picture.size
+        if classes.shape != (height, width):
+            label_height, label_width = classes.shape
+            raise ValueError(
+                f"{label}: {label_width}x{label_height} pixels, but its image {image} has {width}x{height}: "
+                "make them equal or take the pair out of the list"
+            )
+
+
+def is_blank(path: str) -> bool:
+    """Whether a picture file is empty or of one colour; a missing one is not (it is an error later on)."""
+    if not os.path.isfile(path) or os.path.getsize(path) >= BLANK_BYTES:
+        return False
+    if os.path.getsize(path) == 0:
+        return True
+    try:
+        with Image.open(path) as picture:
+            extrema = picture.getextrema()
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        return False
+    return all(low == high for low, high in (extrema if isinstance(extrema[0], tuple) else [extrema]))

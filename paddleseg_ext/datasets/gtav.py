@@ -1,0 +1,46 @@
+"""GTAV with the 19 Cityscapes classes or with all its 35."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from paddleseg.cvlibs import manager
+
+from paddleseg_ext.datasets.cityscapes_classes import CLASSES, LABEL_IDS
+from paddleseg_ext.datasets.decoded import DecodedDataset
+from paddleseg_ext.datasets.palettes import GTAV as LABELS
+from paddleseg_ext.datasets.palettes import LabelDecoder, gtav_decoder
+
+
+@manager.DATASETS.add_component
+class GTAV(DecodedDataset):
+    """GTAV ("Playing for Data", Richter et al., 2016), https://download.visinf.tu-darmstadt.de/data/from_games.
+
+    Labels are the published palette PNGs, RGB PNGs of the same colours, or grey PNGs of label ids (0 to 34).
+    Without lists, `dataset_root` holds images and labels, split by the published split.mat if it lies there, else
+    into half, a quarter and a quarter in the order of names; or images/train, labels/train, ...
+
+    Args: those of `DecodedDataset`.
+    """
+
+    NUM_CLASSES = len(LABEL_IDS)
+    CLASSES = CLASSES
+    PALETTE = tuple(LABELS[label_id][1] for label_id in LABEL_IDS)
+    LAYOUT = "gtav"
+
+    @cached_property
+    def decoder(self) -> LabelDecoder:
+        return gtav_decoder(self.NUM_CLASSES)
+
+
+@manager.DATASETS.add_component
+class GTAV35(GTAV):
+    """GTAV with the label ids themselves as classes, as the authors of SANet train it.
+
+    RGB labels cannot tell all of them apart: black is "unlabeled", the grey of poles is "pole", the blue of cars
+    is "car".
+    """
+
+    NUM_CLASSES = len(LABELS)
+    CLASSES = tuple(name for name, _ in LABELS)
+    PALETTE = tuple(colour for _, colour in LABELS)

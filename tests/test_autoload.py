@@ -1,0 +1,70 @@
+"""The start-up hook, in interpreters of its own."""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+COMPONENTS = "'SANet' in manager.MODELS.components_dict, 'BoundaryBCELoss' in manager.LOSSES.components_dict"
+SCRIPT = f"from paddleseg.cvlibs import manager; print({COMPONENTS})"
+
+
+def run(code, *flags, **environment):
+    done = subprocess.run(
+        [sys.executable, *flags, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=tempfile.gettempdir(),  # the checkout itself must not be found by its place
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_script_that_knows_only_paddleseg_finds_the_components():
+    assert run(SCRIPT).stdout.split("\n")[-2] == "True True"
+
+
+def test_the_switch_leaves_paddleseg_alone():
+    # Paddle 2.6 needs zlib loaded first, which the hook else does
+    assert run(f"import zlib; {SCRIPT}", PADDLESEG_EXT_AUTOLOAD="0").stdout.split("\n")[-2] == "False False"
+
+
+def test_start_up_imports_nothing_heavy():
+    loaded = run("import sys; print(*sys.modules)").stdout.split()
+    assert "paddleseg_ext_autoload" in loaded
+    assert not {"paddle", "numpy", "paddleseg", "paddleseg_ext", "zlib"} & set(loaded)
+
+
+def test_start_up_costs_less_than_5_ms():
+    times = run("pass", "-X", "importtime").stderr.splitlines()
+    (hook,) = [line for line in times if line.endswith(" paddleseg_ext_autoload")]
+    assert int(hook.split("|")[1]) < 5000  # microseconds, cumulated
+
+
+def test_an_error_of_ours_does_not_reach_the_importing_program(tmp_path):
+    broken = tmp_path / "paddleseg_ext"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise RuntimeError('broken on purpose')")
+    done = run("import paddleseg; print('alive')", PYTHONPATH=str(tmp_path))
+    assert done.stdout.split("\n")[-2] == "alive"
+    assert "paddleseg_ext: its components are not registered: RuntimeError: broken on purpose" in done.stderr
+
+
+def test_data_loader_workers_find_the_components():
+    code = f"""
+import paddle
+from paddleseg.cvlibs import manager
+
+class Probe(paddle.io.Dataset):
+    def __len__(self):
+        return 1
+    def __getitem__(self, index):
+        import paddleseg.models
+        return int(all(({COMPONENTS})))
+
+for batch in paddle.io.DataLoader(Probe(), num_workers=1, use_shared_memory=False):
+    print(int(batch))
+"""
+    assert run(code).stdout.split("\n")[-2] == "1"

@@ -1,0 +1,230 @@
+"""The tools and PaddleSeg's own functions on a small data set, each in a process of its own."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE = (96, 64)  # width, height
+CLASSES = 4
+
+MODELS = {
+    "SANet": {
+        "model": {"type": "SANet", "num_classes": CLASSES, "backbone": {"type": "SANetEncoder_S"}},
+        "loss": {
+            "types": [
+                {"type": "OhemCrossEntropyLoss", "min_kept": 1000},
+                {"type": "CrossEntropyLoss"},
+                {"type": "BoundaryBCELoss"},
+                {"type": "BoundaryAwareOhemCrossEntropyLoss", "min_kept": 1000},
+            ],
+            "coef": [1, 0.4, 20, 1],
+        },
+    },
+    "EncNet": {
+        "model": {
+            "type": "EncNet",
+            "num_classes": CLASSES,
+            "mid_channels": 64,
+            "backbone": {"type": "ResNet18_vd", "output_stride": 8},
+        },
+        "loss": {
+            "types": [
+                {"type": "CrossEntropyLoss"},
+                {"type": "CrossEntropyLoss"},
+                {"type": "EncodingBCELoss", "num_classes": CLASSES},
+            ],
+            "coef": [1, 0.4, 0.2],
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """8 pictures to train on and 3 to evaluate on, blocks of flat colours with noise."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 3)):
+        lines = []
+        for i in range(count):
+            label = rng.integers(0, CLASSES, (4, 6)).astype("uint8").repeat(16, 0).repeat(16, 1)
+            image = label[..., None] * 60 + rng.integers(0, 40, (*label.shape, 3))
+            label[:4] = 255
+            names = f"images/{split}{i}.png", f"labels/{split}{i}.png"
+            for name, pixels in zip(names, (image, label)):
+                (root / name).parent.mkdir(exist_ok=True)
+                Image.fromarray(pixels.astype("uint8")).save(root / name)
+            lines.append(" ".join(names) + "\n")
+        (root / f"{split}.txt").write_text("".join(lines))
+    return root
+
+
+def write_config(data, path, model="SANet", iters=4, **changes):
+    def dataset(mode, *transforms):
+        return {
+            "type": "Dataset",
+            "dataset_root": str(data),
+            f"{mode}_path": str(data / f"{mode}.txt"),
+            "num_classes": CLASSES,
+            "mode": mode,
+            "transforms": [*transforms, {"type": "Normalize"}],
+        }
+
+    config = {
+        "batch_size": 2,
+        "iters": iters,
+        "train_dataset": dataset("train", {"type": "RandomPaddingCrop", "crop_size": [64, 64]}),
+        "val_dataset": dataset("val"),
+        "optimizer": {"type": "SGD", "momentum": 0.9, "weight_decay": 4.0e-5},
+        "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.01, "end_lr": 0, "power": 0.9},
+        **MODELS[model],
+        **changes,
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def tool(name, *flags, launch=(), status=0):
+    """Run a tool; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, *launch, str(ROOT / "tools" / f"{name}.py"), *map(str, flags)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_train_resume_evaluate_predict_export(model, data, tmp_path):
+    config, output = write_config(data, tmp_path / "config.yml", model), tmp_path / "output"
+    train = (
+        "train",
+        "--config",
+        config,
+        "--device",
+        "cpu",
+        "--save_dir",
+        output,
+        "--save_interval",
+        2,
+        "--log_iters",
+        1,
+    )
+    told = tool(*train, "--do_eval", "--use_vdl", "--use_ema", "--num_workers", 2, "--seed", 1)
+    assert "iter: 4/4" in told and "best validation mIoU" in told
+    assert (output / "best_model" / "model.pdparams").is_file() and list(output.glob("vdlrecords.*.log"))
+
+    told = tool(*train, "--resume_model", output / "iter_4", "--iters", 6, "--precision", "fp16")
+    assert "iter: 5/6" in told and "iter: 4/6" not in told
+
+    weights = output / "iter_6" / "model.pdparams"
+    evaluate = ("val", "--config", config, "--device", "cpu", "--model_path", weights)
+    for flags in (
+        (),
+        ("--aug_eval", "--scales", 0.75, 1.0, "--flip_horizontal"),
+        ("--is_slide", "--crop_size", 64, 48, "--stride", 32, 32),
+    ):
+        assert "mIoU: 0." in tool(*evaluate, *flags)
+
+    tool("predict", "--config", config, "--device", "cpu", "--model_path", weights, "--image_path", data / "images",
+         "--save_dir", tmp_path / "predictions")  # fmt: skip
+    pictures = sorted((tmp_path / "predictions" / "pseudo_color_prediction").glob("*.png"))
+    assert len(pictures) == 11
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.size == SIZE
+
+    tool("export", "--config", config, "--model_path", weights, "--save_dir", tmp_path / "exported")
+    deploy = yaml.safe_load((tmp_path / "exported" / "deploy.yaml").read_text())["Deploy"]
+    assert (tmp_path / "exported" / deploy["model"]).is_file()
+
+
+@pytest.mark.slow
+def test_two_processes(data, tmp_path):
+    config, output = write_config(data, tmp_path / "config.yml"), tmp_path / "output"
+    launch = ("-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log"))
+    tool(
+        "train",
+        "--config",
+        config,
+        "--device",
+        "cpu",
+        "--do_eval",
+        "--save_dir",
+        output,
+        "--log_iters",
+        1,
+        launch=launch,
+    )
+    assert (output / "iter_4" / "model.pdopt").is_file()
+
+
+@pytest.mark.slow
+def test_killed_training_goes_on_where_it_was(data, tmp_path):
+    config, output = write_config(data, tmp_path / "config.yml", iters=1000), tmp_path / "output"
+    flags = ["--config", config, "--device", "cpu", "--save_dir", output, "--save_interval", "2", "--log_iters", "1"]
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "tools" / "train.py"), *map(str, flags)], stdout=subprocess.DEVNULL
+    ) as training:
+        while not (output / "iter_6" / "model.pdopt").is_file():
+            assert training.poll() is None, "the training ended by itself"
+            time.sleep(0.05)
+        training.send_signal(signal.SIGKILL)
+    told = tool("train", *flags, "--resume_model", output / "iter_4", "--iters", 6)
+    assert "iter: 5/6" in told and "iter: 4/6" not in told
+
+
+def last_error(told):
+    (line,) = [line for line in told.splitlines() if line.startswith("error: ")]
+    return line
+
+
+BAD_CONFIGS = {
+    "type": ({"model": {"type": "SANnet"}}, "did you mean 'SANet'"),
+    "argument": (
+        {"model": {"type": "SANet", "num_clases": 4, "backbone": {"type": "SANetEncoder_S"}}},
+        "SANet takes no argument 'num_clases'; did you mean 'num_classes'",
+    ),
+    "list": ({"list": None}, "gone.txt: there is no such file"),
+    "fields": ({"list": "images/train0.png labels/train0.png 3"}, "list.txt, line 1: 3 fields"),
+    "label": ({"list": "images/train0.png labels/gone.png"}, "labels/gone.png: listed, but there is no such file"),
+    "image": ({"list": "broken.png labels/train0.png"}, "broken.png: not a picture"),
+    "size": ({"list": "small.png labels/train0.png"}, "96x64 pixels, but its image"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "num_workers"), [*((case, 0) for case in BAD_CONFIGS), ("image", 1), ("size", 1)])
+def test_bad_input_ends_in_one_line(case, num_workers, data, tmp_path):
+    changes, expected = BAD_CONFIGS[case]
+    config = yaml.safe_load(write_config(data, tmp_path / "config.yml").read_text())
+    if "list" in changes:
+        config["train_dataset"]["train_path"] = str(tmp_path / ("list.txt" if changes["list"] else "gone.txt"))
+        (tmp_path / "list.txt").write_text(f"{changes['list']}\n" * 4)
+        (data / "broken.png").write_text("not a picture")
+        Image.new("RGB", (40, 30)).save(data / "small.png")
+    else:
+        config.update(changes)
+    (tmp_path / "config.yml").write_text(yaml.safe_dump(config))
+    told = tool("train", "--config", tmp_path / "config.yml", "--device", "cpu", "--save_dir", tmp_path / "output",
+                "--num_workers", num_workers, status=1)  # fmt: skip
+    assert expected in last_error(told)
+
+
+def test_missing_files_end_in_one_line(data, tmp_path):
+    config = write_config(data, tmp_path / "config.yml")
+    assert "gone.yml: there is no such file" in last_error(tool("train", "--config", "gone.yml", status=1))
+    told = tool("val", "--config", config, "--model_path", "gone.pdparams", status=1)
+    assert "gone.pdparams: there is no such file" in last_error(told)

@@ -1,0 +1,60 @@
+"""Turn predictions on Cityscapes into the ZIP of label ids that its server takes, checked; on val, score them.
+
+# with a network, or with the train ids that something else has predicted
+paddleseg-ext cityscapes_submission --dataset_root data/cityscapes --config FILE --model_path model.pdparams
+paddleseg-ext cityscapes_submission --dataset_root data/cityscapes --predictions FOLDER
+# the official evaluation (cityscapesscripts), on a split with labels
+paddleseg-ext cityscapes_submission --dataset_root data/cityscapes --predictions FOLDER --split val --score
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from paddleseg_ext.command import run
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset_root", default="data/cityscapes", help="holds leftImg8bit, default %(default)s")
+    parser.add_argument("--split", default="test", help="default %(default)s")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--predictions", help="folder of PNGs with train ids, named <city>_<sequence>_<frame>*.png")
+    source.add_argument("--config", help="the YAML file of a network to predict with")
+    parser.add_argument("--model_path", help="with --config: trained weights (.pdparams)")
+    parser.add_argument("--device", default="gpu", choices=["cpu", "gpu", "xpu", "npu", "mlu"])
+    parser.add_argument(
+        "--save_dir", default="output/cityscapes_submission", help="folder for the results, default %(default)s"
+    )
+    parser.add_argument("--score", action="store_true", help="evaluate with cityscapesscripts; needs labels")
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    from paddleseg_ext.datasets import cityscapes_submission as submission
+
+    scenes = submission.find_scenes(args.dataset_root, args.split)
+    evaluation = submission.official_evaluation(scenes) if args.score else None
+    predictions = submission.read_predictions(args.predictions, scenes) if args.predictions else predict(args, scenes)
+    archive = submission.make_submission(scenes, predictions, args.save_dir)
+    print(f"{archive}: {len(scenes)} pictures, checked")
+    if evaluation is not None:
+        for name, iou in submission.score(evaluation, scenes, args.save_dir).items():
+            print(f"{name:15s} {iou:.4f}")
+
+
+def predict(args: argparse.Namespace, scenes):
+    """The train ids that the network of `--config` predicts for each scene."""
+    from paddleseg_ext.analysis.pictures import read_image
+    from paddleseg_ext.analysis.segmentation import Segmenter
+    from paddleseg_ext.building import load_config
+    from paddleseg_ext.command import UserError
+
+    if args.model_path is None:
+        raise UserError("--model_path is missing: give --config its trained weights (.pdparams)")
+    segmenter = Segmenter.of(load_config(args.config), args.model_path, args.device)
+    return (segmenter.predict(read_image(str(scene.image))) for scene in scenes)
+
+
+if __name__ == "__main__":
+    run(main, parse_args)
