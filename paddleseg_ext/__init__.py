@@ -10,6 +10,7 @@ from paddleseg_ext import compat
 
 compat.apply()
 
+from paddleseg_ext.boundary import binary_boundary, class_boundary  # noqa: E402, F401
 from paddleseg_ext.datasets import *  # noqa: E402, F403
 from paddleseg_ext.layers import *  # noqa: E402, F403
 from paddleseg_ext.losses import *  # noqa: E402, F403

@@ -1,1 +1,5 @@
-__all__ = []
+from paddleseg_ext.models.encnet import EncNet
+from paddleseg_ext.models.sanet import SANet
+from paddleseg_ext.models.sanet_encoder import SANetEncoder, SANetEncoder_L, SANetEncoder_M, SANetEncoder_S
+
+__all__ = ["EncNet", "SANet", "SANetEncoder", "SANetEncoder_L", "SANetEncoder_M", "SANetEncoder_S"]

@@ -1,0 +1,170 @@
+"""Losses around class boundaries, as SANet is trained with (https://arxiv.org/abs/2309.10519).
+
+N pictures, K classes. Boundary targets are made from the labels on the device (`paddleseg_ext.boundary`), so the
+losses need nothing but labels; who has boundary labels of his own hands them over as `boundary`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddleseg.cvlibs import manager
+
+from paddleseg_ext.boundary import DEFAULT_WIDTH, binary_boundary, class_boundary
+
+
+def balanced_bce(logits: paddle.Tensor, target: paddle.Tensor, valid: paddle.Tensor) -> paddle.Tensor:
+    """Class-balanced binary cross entropy: what is rare weighs more.
+
+    With p, n and m the numbers of positive, negative and all valid pixels of a channel, a positive pixel weighs n/m
+    and a negative one p/m; the mean is over the m pixels, and the channels are summed.
+
+    Args:
+        logits: (N, C, H, W).
+        target: 0 or 1, (N, C, H, W).
+        valid: 0 or 1, (N, 1, H, W); the pixels that count.
+
+    Returns:
+        A scalar; 0 for a batch without a valid pixel, or without a positive (negative) one.
+    """
+    logits = at_least_float32(logits)
+    target = target.astype(logits.dtype)
+    valid = valid.astype(logits.dtype)
+    positive = target * valid
+    negative = valid - positive
+    # not by pos_weight, with which Paddle 2.6 computes something else on a CPU
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    pixels, axes = paddle.clip(valid.sum(), min=1), [0, 2, 3]
+    loss = negative.sum(axes) / pixels * (entropy * positive).sum(axes)
+    loss += positive.sum(axes) / pixels * (entropy * negative).sum(axes)
+    return loss.sum() / pixels
+
+
+def ohem_cross_entropy(
+    logits: paddle.Tensor, labels: paddle.Tensor, thresh: float, min_kept: int, ignore_index: int = 255
+) -> paddle.Tensor:
+    """Mean cross entropy of the hard pixels: whose class got a probability up to `thresh`, or the `min_kept` hardest.
+
+    The same choice as PaddleSeg's `OhemCrossEntropyLoss`, without a value that travels to the host in between.
+
+    Args:
+        logits: (N, K, H, W).
+        labels: integers (N, H, W).
+    """
+    losses = F.cross_entropy(
+        at_least_float32(logits).transpose([0, 2, 3, 1]), labels, ignore_index=ignore_index, reduction="none"
+    ).flatten()
+    valid = (labels != ignore_index).flatten()
+    hardness = losses.detach()  # 0 where ignored
+    kth = paddle.topk(hardness, min(min_kept, hardness.shape[0]), sorted=False)[0].min()
+    kept = (valid & (hardness >= paddle.clip(kth, max=-math.log(thresh)))).astype(losses.dtype)
+    return (losses * kept).sum() / paddle.clip(kept.sum(), min=1)
+
+
+@manager.LOSSES.add_component
+class BoundaryBCELoss(nn.Layer):
+    """`balanced_bce` of boundary logits against the boundaries in the labels.
+
+    The official recipe gives it the coefficient 20.
+
+    Args:
+        width: thickness of the boundary in pixels, see `paddleseg_ext.boundary.binary_boundary`.
+        ignore_index: the label that means nothing.
+    """
+
+    def __init__(self, width: int = DEFAULT_WIDTH, ignore_index: int = 255):
+        super().__init__()
+        self.width = width
+        self.ignore_index = ignore_index
+
+    def forward(
+        self, logits: paddle.Tensor, labels: paddle.Tensor, boundary: paddle.Tensor | None = None
+    ) -> paddle.Tensor:
+        """logits (N, 1, H, W), labels (N, H, W); `boundary` (N, H, W) of 0 and 1 replaces the labels' own."""
+        check_shapes(logits, labels, channels=1)
+        if boundary is None:
+            boundary = binary_boundary(labels, self.width, self.ignore_index)
+        check_shapes(logits, boundary)
+        return balanced_bce(logits, boundary.unsqueeze(1), (labels != self.ignore_index).unsqueeze(1))
+
+
+@manager.LOSSES.add_component
+class MultiClassBoundaryLoss(BoundaryBCELoss):
+    """`balanced_bce` with a channel for each class: the pixels of that class along its boundary.
+
+    The class-wise boundary supervision of MSFNet (https://arxiv.org/abs/1911.07217), which SANet's authors tried. The
+    sum over classes is of the size of `BoundaryBCELoss`, so that the same coefficient suits.
+
+    Args:
+        width, ignore_index: see `BoundaryBCELoss`.
+    """
+
+    def forward(
+        self, logits: paddle.Tensor, labels: paddle.Tensor, boundary: paddle.Tensor | None = None
+    ) -> paddle.Tensor:
+        """logits (N, K, H, W), labels (N, H, W); `boundary` (N, K, H, W) of 0 and 1 replaces the labels' own."""
+        check_shapes(logits, labels)
+        if boundary is None:
+            boundary = class_boundary(labels, logits.shape[1], self.width, self.ignore_index)
+        if boundary.shape != logits.shape:
+            raise ValueError(
+                f"logits have the shape {list(logits.shape)}, boundary {list(boundary.shape)}; not the same"
+            )
+        return balanced_bce(logits, boundary, (labels != self.ignore_index).unsqueeze(1))
+
+
+@manager.LOSSES.add_component
+class BoundaryAwareOhemCrossEntropyLoss(nn.Layer):
+    """`ohem_cross_entropy` of the main logits on the pixels that the network itself holds for boundary.
+
+    Those are the pixels where sigmoid(boundary logit) > `boundary_thresh`, of any channel if there are many. No
+    gradient goes to the boundary logits.
+
+    Args:
+        thresh, min_kept: see `ohem_cross_entropy`.
+        boundary_thresh: a probability.
+        ignore_index: the label that means nothing.
+    """
+
+    def __init__(
+        self,
+        thresh: float = 0.9,
+        min_kept: int = 131072,
+        boundary_thresh: float = 0.8,
+        ignore_index: int = 255,
+    ):
+        super().__init__()
+        if not 0 < thresh <= 1 or min_kept < 1:
+            raise ValueError(f"thresh is {thresh}, min_kept {min_kept}; expected a probability and at least 1 pixel")
+        self.thresh = thresh
+        self.min_kept = min_kept
+        self.boundary_thresh = boundary_thresh
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: tuple[paddle.Tensor, paddle.Tensor], labels: paddle.Tensor) -> paddle.Tensor:
+        """logits: the main (N, K, H, W) and the boundary logits (N, any, H, W); labels (N, H, W)."""
+        main, boundary = logits
+        check_shapes(main, labels)
+        check_shapes(boundary, labels)
+        on_boundary = F.sigmoid(at_least_float32(boundary.detach()).max(axis=1)) > self.boundary_thresh
+        labels = paddle.where(on_boundary, labels, paddle.full_like(labels, self.ignore_index))
+        return ohem_cross_entropy(main, labels, self.thresh, self.min_kept, self.ignore_index)
+
+
+def at_least_float32(logits: paddle.Tensor) -> paddle.Tensor:
+    """Half precision overflows in sums over all pixels."""
+    return logits if logits.dtype == paddle.float64 else logits.astype("float32")
+
+
+def check_shapes(logits: paddle.Tensor, labels: paddle.Tensor, channels: int | None = None) -> None:
+    """Raises ValueError unless logits (N, C, H, W) and labels (N, H, W) go together, and C is `channels` if given."""
+    n, *size = labels.shape
+    c = channels or logits.shape[1]
+    if list(logits.shape) != [n, c, *size]:
+        raise ValueError(
+            f"logits have the shape {list(logits.shape)}, labels {list(labels.shape)}; "
+            f"expected (N, {channels or 'C'}, H, W) and (N, H, W)"
+        )

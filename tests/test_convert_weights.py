@@ -1,0 +1,176 @@
+"""The converter: account, errors, and (with PyTorch) whole runs of the tool."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from paddleseg_ext import SANet, SANetEncoder_M, SANetEncoder_S
+from paddleseg_ext.command import UserError
+from paddleseg_ext.weights.pytorch_file import read_state_dict
+from paddleseg_ext.weights.sanet import convert, paddle_name
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def official(shared):
+    """For S, M and L: names and zeros in the shapes of the published files."""
+    shapes = json.loads((shared / "reference" / "sanet_official_state_dict.json").read_text())
+    return {
+        name[-1]: {entry: np.zeros(shape, np.float32) for entry, shape in entries.items()}
+        for name, entries in shapes.items()
+    }
+
+
+def shapes_of(network):
+    return {name: value.shape for name, value in network.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def small():
+    return shapes_of(SANet(19, SANetEncoder_S()))
+
+
+@pytest.mark.parametrize(
+    "official_name, name",
+    [
+        ("stom.4.running_var", "backbone.stem.1._batch_norm._variance"),
+        ("layer4.1.bn2.weight", "backbone.stage4.1.conv2._batch_norm.weight"),
+        ("layer6.0.downsample.0.weight", "backbone.stage6.shortcut._conv.weight"),
+        ("dp1.conv.2.0.weight", "backbone.spatial1.2._conv.weight"),
+        ("spp.scale22.3.weight", "context.branch2.3.2.weight"),
+        ("seghead_extra.conv2.bias", "aux_head.1.2.bias"),
+    ],
+)
+def test_names(official_name, name):
+    assert paddle_name(official_name) == name
+
+
+def test_whole_files_cover_whole_networks(official, small):
+    for letter, shapes in (("S", small), ("M", shapes_of(SANet(19, SANetEncoder_M())))):
+        weights, coverage = convert(official[letter], shapes)
+        assert coverage.complete and set(weights) == set(shapes)
+        assert coverage.source == coverage.target == f"SANet-{letter}"
+        assert coverage.unused["spp.process1"] == 5
+        assert set(coverage.unused) - {"fc"} == {*(f"spp.process{n}" for n in range(1, 5)), "seghead_d2", "classifier"}
+
+
+def test_account_of_what_is_wrong(official, small):
+    entries = dict(official["S"])
+    del entries["layer2.1.bn1.bias"]
+    entries["decoder.conv_H.weight"] = np.zeros((128, 256, 1, 3), np.float32)
+    entries["layer2.7.conv1.weight"] = np.zeros(1, np.float32)
+    entries["some.surprise"] = np.zeros(1, np.float32)
+    weights, coverage = convert(entries, small)
+    assert not coverage.complete
+    assert len(weights) == len(small) - 2
+    assert coverage.parts["encoder stage2"] == {"matched": 24, "missing": 1, "left over": 1}
+    assert coverage.parts["decoder"] == {"matched": 2, "wrong shape": 1}
+    assert "missing: backbone.stage2.1.conv1._batch_norm.bias" in coverage.problems
+    assert "wrong shape: decoder.row_conv.weight is [128, 256, 1, 3], needed [128, 128, 1, 3]" in coverage.problems
+    assert "left over: some.surprise" in coverage.problems
+
+
+def test_heads_that_the_network_lacks_are_no_problem(official):
+    _, coverage = convert(official["S"], shapes_of(SANet(19, SANetEncoder_S(), outputs=["main"])))
+    assert coverage.complete
+    assert "aux_head" not in coverage.parts
+
+
+def test_a_larger_variant_is_no_match(official, small):
+    _, coverage = convert(official["M"], small)
+    assert (coverage.source, coverage.target) == ("SANet-M", "SANet-S")
+    assert not coverage.complete
+
+
+def test_pytorch_is_asked_for_only_to_read(tmp_path, monkeypatch):
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"something")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UserError, match="pip install"):
+        read_state_dict(str(file))
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch reads its own files only")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 cut short", b"\x80\x02}q\x00."])
+def test_other_files_are_refused(torch, tmp_path, content):
+    file = tmp_path / "weights.pt"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=str(file)):
+        read_state_dict(str(file))
+
+
+class Malice:
+    def __reduce__(self):
+        return (open, ("malice.txt", "w"))
+
+
+def test_code_in_a_pickle_does_not_run(torch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"stom.0.weight": Malice()}, "weights.pt")
+    with pytest.raises(UserError, match="refused"):
+        read_state_dict("weights.pt")
+    assert not Path("malice.txt").exists()
+
+
+def test_training_checkpoints_are_unwrapped(torch, tmp_path):
+    file = str(tmp_path / "checkpoint.pth.tar")
+    states = {"module.model.stom.0.bias": torch.arange(3.0), "module.sem_loss.weight": torch.ones(1).half()}
+    torch.save({"epoch": 3, "best_mIoU": np.float64(0.5), "state_dict": states, "optimizer": {"lr": 0.1}}, file)
+    entries = read_state_dict(file)
+    assert list(entries) == ["stom.0.bias", "sem_loss.weight"]
+    np.testing.assert_array_equal(entries["stom.0.bias"], [0, 1, 2])
+    assert entries["sem_loss.weight"].dtype == np.float32
+
+
+def run_tool(tmp_path, entries, torch, *flags):
+    config = tmp_path / "sanet.yml"
+    config.write_text(f"_base_: '{ROOT}/configs/sanet/sanet_s_cityscapes_1024x1024_120k.yml'\n")
+    source = tmp_path / "official.pt"
+    torch.save({f"model.{name}": torch.from_numpy(np.asarray(value)) for name, value in entries.items()}, source)
+    target = tmp_path / "new" / "out.pdparams"
+    command = [sys.executable, str(ROOT / "tools" / "convert_weights.py"), "--config", str(config)]
+    command += ["--src", str(source), "--dst", str(target), *flags]
+    return subprocess.run(command, capture_output=True, text=True), target
+
+
+@pytest.mark.slow
+def test_tool_writes_what_the_network_loads(torch, official, small, tmp_path):
+    done, target = run_tool(tmp_path, official["S"], torch)
+    assert done.returncode == 0, done.stderr
+    assert "287 of 287 entries written" in done.stdout
+    assert {name: value.shape for name, value in paddle.load(str(target)).items()} == small
+    assert not SANet(19, SANetEncoder_S(), pretrained=str(target)).main_head[1][2].weight.any()
+
+
+@pytest.mark.slow
+def test_tool_converts_the_backbone_alone(torch, official, tmp_path):
+    encoder = {name: value for name, value in official["S"].items() if not name.startswith("final_layer")}
+    done, target = run_tool(tmp_path, encoder, torch, "--part", "backbone")
+    assert done.returncode == 0, done.stderr
+    assert set(paddle.load(str(target))) == set(SANetEncoder_S().state_dict())
+
+
+@pytest.mark.slow
+def test_tool_refuses_what_does_not_fit(torch, official, tmp_path):
+    done, target = run_tool(tmp_path, official["M"], torch)
+    assert done.returncode == 1
+    assert "looks like SANet-M" in done.stderr and "builds SANet-S" in done.stderr
+    assert not target.parent.exists()
+
+    incomplete = {name: value for name, value in official["S"].items() if not name.startswith("decoder")}
+    done, target = run_tool(tmp_path, incomplete, torch)
+    assert done.returncode == 1
+    assert "missing: decoder.row_conv.weight" in done.stdout and "--partial" in done.stderr
+    assert not target.parent.exists()
+    done, target = run_tool(tmp_path, incomplete, torch, "--partial")
+    assert done.returncode == 0 and len(paddle.load(str(target))) == 284

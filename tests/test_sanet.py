@@ -1,0 +1,193 @@
+"""SANet: the official function, parameter counts, sizes, outputs, export."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from paddleseg.models import STDC1
+
+from paddleseg_ext import DAPPM, SANet, SANetEncoder, SANetEncoder_L, SANetEncoder_M, SANetEncoder_S
+from paddleseg_ext.building import Builder, load_config
+from paddleseg_ext.weights.sanet import convert
+
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs" / "sanet").glob("*.yml"))
+
+ENCODERS = {"S": SANetEncoder_S, "M": SANetEncoder_M, "L": SANetEncoder_L}
+HEAD_LAYERS = {"main": "main_head", "aux": "aux_head", "boundary": "boundary_head"}
+
+
+def tiny_encoder(**kwargs):
+    return SANetEncoder((1, 1, 1, 1), (1, 2), (3,), base_channels=4, **kwargs)
+
+
+def trainable(layer):
+    return [p for p in layer.parameters() if not p.stop_gradient]
+
+
+def size(layer):
+    return sum(p.size for p in trainable(layer))
+
+
+@pytest.fixture(scope="module")
+def deterministic(shared):
+    spec = importlib.util.spec_from_file_location("deterministic", shared / "reference" / "deterministic.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def official_shapes(shared):
+    return json.loads((shared / "reference" / "sanet_official_state_dict.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "name, inference, training", [("S", 8264820, 8377384), ("M", 11901428, 12013992), ("L", 17957620, 18070184)]
+)
+def test_parameters_are_those_that_segmentation_uses(name, inference, training):
+    network = SANet(19, ENCODERS[name]())
+    assert size(network) == training
+    assert size(SANet(19, ENCODERS[name](), outputs=["main"])) == inference
+
+
+def test_reproduces_the_official_network(shared, deterministic, official_shapes):
+    network = SANet(19, SANetEncoder_S())
+    official = {name: deterministic.parameter(name, shape) for name, shape in official_shapes["SANet-S"].items()}
+    weights, coverage = convert(official, {name: value.shape for name, value in network.state_dict().items()})
+    assert coverage.complete
+    network.set_state_dict(weights)
+    network.eval()
+
+    layers = {
+        **{name: getattr(network, attribute) for name, attribute in HEAD_LAYERS.items()},
+        **{f"layer{n}": getattr(network.backbone, f"stage{n}") for n in range(1, 7)},
+        **{"stom": network.backbone.stem, "spp": network.context, "decoder": network.decoder},
+        **{f"dp{n}": getattr(network.backbone, f"spatial{n}") for n in (1, 2)},
+    }
+    seen = {}
+    for name, layer in layers.items():
+        layer.register_forward_post_hook(lambda _, inputs, output, name=name: seen.update({name: output.numpy()}))
+    network.forward_heads(paddle.to_tensor(deterministic.image("sanet_s_128x256", (1, 3, 128, 256))))
+
+    reference = np.load(shared / "reference" / "sanet_s_128x256.npz")
+    assert set(reference) == set(layers)
+    for name in reference:
+        expected = reference[name]
+        difference = np.abs(seen[name][:, : expected.shape[1]] - expected).max()
+        assert difference <= 1e-4 * np.abs(expected).max(), name
+
+
+@pytest.mark.parametrize("height, width", [(32, 32), (33, 47), (65, 130)])
+def test_any_size_comes_back(height, width):
+    network = SANet(5, tiny_encoder())
+    x = paddle.randn([2, 3, height, width])
+    main, aux, boundary, (main_again, boundary_again) = network(x)
+    assert main.shape == aux.shape == [2, 5, height, width]
+    assert boundary.shape == [2, 1, height, width]
+    assert main_again is main and boundary_again is boundary
+    network.eval()
+    (logits,) = network(x)
+    assert logits.shape == [2, 5, height, width]
+    assert paddle.isfinite(logits).all()
+
+
+def test_every_parameter_learns():
+    network = SANet(3, tiny_encoder())
+    main, aux, boundary, _ = network(paddle.randn([2, 3, 64, 64]))
+    (main.square().mean() + aux.square().mean() + boundary.square().mean()).backward()
+    without = [name for name, p in network.named_parameters() if not p.stop_gradient and p.grad is None]
+    assert without == []
+
+
+def test_outputs_stand_in_the_order_asked_for():
+    network = SANet(3, tiny_encoder(), outputs=["main", "boundary_aware", "boundary"], boundary_classes=3)
+    assert not hasattr(network, "aux_head")
+    main, (_, paired), boundary = network(paddle.randn([1, 3, 32, 32]))
+    assert paired is boundary
+    assert boundary.shape == main.shape == [1, 3, 32, 32]
+    network.eval()
+    heads = network.forward_heads(paddle.randn([1, 3, 32, 32]))
+    assert list(heads) == ["main", "boundary"]
+
+
+def test_spatial_fusion_by_concatenation_widens_the_attention():
+    added, concatenated = (SANet(3, tiny_encoder(), spatial_fusion=fusion) for fusion in ("add", "concat"))
+    assert size(concatenated) - size(added) == 2 * 3 * 16 * 16
+    assert concatenated(paddle.randn([1, 3, 32, 32]))[0].shape == [1, 3, 32, 32]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"outputs": ["aux", "main"]}, r"outputs is \['aux', 'main'\]"),
+        ({"outputs": ["main", "edge"]}, "edge"),
+        ({"outputs": ["main", "aux", "aux"]}, "once"),
+        ({"context": DAPPM()}, "DAPPM goes from 512 to 128 channels; this backbone needs 64 to 16"),
+        ({"spatial_fusion": "multiply"}, "spatial_fusion is 'multiply'"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SANet(3, tiny_encoder(), **arguments)
+
+
+def test_wrong_encoders_are_named():
+    with pytest.raises(ValueError, match=r"backbone STDCNet has maps of \[32, 64, 256, 512, 1024\] channels"):
+        SANet(3, STDC1())
+    with pytest.raises(ValueError, match=r"num_blocks is \[2, 2, 2\]"):
+        SANetEncoder((2, 2, 2))
+    with pytest.raises(ValueError, match=r"dilations2 \[\]"):
+        SANetEncoder(dilations2=())
+
+
+def test_pretrained_with_other_classes_keeps_all_but_the_classifiers(tmp_path):
+    path = str(tmp_path / "three.pdparams")
+    three = SANet(3, tiny_encoder())
+    paddle.save(three.state_dict(), path)
+    five = SANet(5, tiny_encoder(), pretrained=path)
+    before, after = three.state_dict(), five.state_dict()
+    differ = [name for name in after if after[name].shape != before[name].shape]
+    assert sorted(differ) == [f"{head}.1.2.{kind}" for head in ("aux_head", "main_head") for kind in ("bias", "weight")]
+    assert all(np.array_equal(after[name], before[name]) for name in after if name not in differ)
+
+
+def test_backbone_loads_its_own_pretrained(tmp_path):
+    path = str(tmp_path / "encoder.pdparams")
+    encoder = tiny_encoder()
+    paddle.save(encoder.state_dict(), path)
+    network = SANet(3, tiny_encoder(pretrained=path))
+    assert np.array_equal(network.backbone.stem[0]._conv.weight, encoder.stem[0]._conv.weight)
+
+
+@pytest.mark.parametrize("shape", [[None, 3, None, None], [1, 3, 65, 40]])
+def test_exported_network_computes_the_same(tmp_path, shape):
+    network = SANet(3, tiny_encoder())
+    network.eval()
+    sizes = [(64, 96), (33, 50)] if shape[2] is None else [shape[2:]]
+    pictures = [paddle.randn([1, 3, *size]) for size in sizes]
+    expected = [network(picture)[0].numpy() for picture in pictures]
+    static = paddle.jit.to_static(network, input_spec=[paddle.static.InputSpec(shape, "float32")])
+    paddle.jit.save(static, str(tmp_path / "model"))
+    loaded = paddle.jit.load(str(tmp_path / "model"))
+    for picture, logits in zip(pictures, expected):
+        output = loaded(picture)
+        output = output[0] if isinstance(output, (list, tuple)) else output
+        np.testing.assert_allclose(output.numpy(), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs_are_whole(path):
+    config = load_config(str(path))
+    builder = Builder(config)
+    losses = builder.loss
+    assert len(config.model_cfg["outputs"]) == len(losses["types"]) == len(losses["coef"])
+    assert config.model_cfg["backbone"]["type"] == f"SANetEncoder_{path.stem.split('_')[1].upper()}"
+    iters = config.iters
+    assert path.stem.endswith(f"_{iters // 1000}k" if iters >= 1000 else f"_{iters}")
+    crops = [t["crop_size"] for t in config.train_dataset_cfg["transforms"] if "crop_size" in t]
+    assert all("_{}x{}_".format(*crop) in path.stem for crop in crops)
+    if "multiclass" in path.stem:
+        assert config.model_cfg["boundary_classes"] == builder.train_dataset_class.NUM_CLASSES

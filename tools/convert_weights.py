@@ -1,0 +1,82 @@
+"""Convert the SANet authors' PyTorch weights to Paddle, with an account of what they cover."""
+
+import argparse
+import os
+
+from paddleseg_ext.command import UserError, run
+
+BACKBONE = "backbone."
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="A published ImageNet file holds no trained heads: convert it with --part backbone for the YAML's "
+        "`backbone: {pretrained: ...}`, or with --partial for `model: {pretrained: ...}`.",
+    )
+    parser.add_argument("--config", help="the YAML of the network to convert for")
+    parser.add_argument("--src", required=True, help="the PyTorch file (.pt, .pth, .pth.tar)")
+    parser.add_argument("--dst", required=True, help="the file to write (.pdparams)")
+    parser.add_argument(
+        "--part",
+        choices=["network", "backbone"],
+        default="network",
+        help="convert all of it, or what the backbone's own `pretrained` takes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--partial", action="store_true", help="write what matches, though it does not cover all that is needed"
+    )
+    return parser.parse_args()
+
+
+def main(args):
+    from paddleseg_ext.building import Builder, load_config
+    from paddleseg_ext.weights.pytorch_file import read_state_dict
+    from paddleseg_ext.weights.sanet import convert
+
+    if not args.dst.endswith(".pdparams"):
+        raise UserError(f"--dst {args.dst}: the name has to end with .pdparams")
+    config = load_config(args.config)
+    for part in (config.dic["model"], config.dic["model"].get("backbone", {})):
+        part.pop("pretrained", None)  # may well be the file that is to be written
+    official = read_state_dict(args.src)
+    network = Builder(config).model
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    if args.part == "backbone":
+        shapes = {name: shape for name, shape in shapes.items() if name.startswith(BACKBONE)}
+
+    weights, coverage = convert(official, shapes)
+    if coverage.source != coverage.target:
+        raise UserError(
+            f"{args.src} looks like {coverage.source}, {args.config} builds {coverage.target}: "
+            "take the config of the same variant"
+        )
+    print(coverage.table())
+    for problem in coverage.problems:
+        print(f"  {problem}")
+    if not coverage.complete and not args.partial:
+        raise UserError(
+            f"{args.src} does not cover all that {args.config} needs ({len(coverage.problems)} entries, listed above); "
+            "--partial writes what matches"
+        )
+    save(weights, args.dst, BACKBONE if args.part == "backbone" else "")
+    print(f"{len(weights)} of {len(shapes)} entries written to {args.dst}")
+
+
+def save(weights, path, prefix):
+    """Write `.pdparams`, whole or not at all; `prefix` is cut off the names."""
+    import paddle
+
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    unfinished = f"{path}.part"
+    state_dict = {name[len(prefix) :]: paddle.to_tensor(value) for name, value in weights.items()}
+    try:
+        paddle.save(state_dict, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        if os.path.exists(unfinished):
+            os.remove(unfinished)
+
+
+if __name__ == "__main__":
+    run(main, parse_args)
