@@ -1,55 +1,93 @@
-"""Export a network for inference, as PaddleSeg's tools/export.py does."""
-
-from __future__ import annotations
+"""Export a network for inference (PaddleSeg's tools/export.py), folded, as ONNX and int8 too, checked when written."""
 
 import argparse
 import os
 
-import yaml
-from paddleseg.utils import logger, utils
-
-from paddleseg_ext.building import load_config, load_network
 from paddleseg_ext.command import UserError, run
-from paddleseg_ext.deploy.exporting import OUTPUT_OPS, export_folder, require_fitting_weights
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", help="The YAML file of the network.")
-    parser.add_argument("--model_path", help="The trained weights (.pdparams) to export.")
-    parser.add_argument("--save_dir", default="./output/inference_model", help="The folder to write.")
+    parser.add_argument("--config", help="the YAML file")
+    parser.add_argument("--model_path", help="trained weights (.pdparams)")
+    parser.add_argument("--save_dir", default="./output/inference_model", help="folder to write (default: %(default)s)")
     parser.add_argument(
         "--input_shape",
         nargs="+",
         type=int,
-        help="A fixed input shape, e.g. `--input_shape 1 3 1024 2048`; left out, batch, height and width may vary.",
+        help="fixed input shape, e.g. 1 3 1024 2048; without it batch, height and width may vary",
     )
     parser.add_argument(
         "--output_op",
-        choices=OUTPUT_OPS,
+        choices=["argmax", "softmax", "none"],
         default="argmax",
-        help="What ends the exported network: labels, probabilities or logits. Default: argmax.",
+        help="what ends the network: labels, probabilities or logits (default: %(default)s)",
+    )
+    ours = parser.add_argument_group("beyond PaddleSeg")
+    ours.add_argument("--fold_bn", action="store_true", help="fold batch norms into the convolutions beside them")
+    ours.add_argument("--onnx", action="store_true", help="write model.onnx too (with paddle2onnx)")
+    ours.add_argument(
+        "--precision",
+        nargs="+",
+        default=[],
+        choices=["int8", "bfloat16", "float16"],
+        help="reduced precisions to judge; int8 also writes model_int8.onnx",
+    )
+    ours.add_argument(
+        "--image_path",
+        help="pictures to check with and to calibrate int8 on (a picture, a folder or a list); without it seeded noise",
+    )
+    ours.add_argument("--num_calibration", type=int, default=32, help="pictures for int8 (default: %(default)s)")
+    ours.add_argument(
+        "--num_eval",
+        type=int,
+        help="pictures of the YAML's val_dataset for the mIoU of each precision; 0: none (default: all)",
     )
     return parser.parse_args()
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args):
+    from paddleseg.utils import logger, utils
+
+    from paddleseg_ext.building import Builder, load_config
+    from paddleseg_ext.deploy.exporting import calibration_inputs, checking_inputs, export, load_weights
+
     config = load_config(args.config)
     if args.input_shape is not None and (len(args.input_shape) != 4 or min(args.input_shape) < 1):
         raise UserError(f"--input_shape {args.input_shape}: give four numbers, e.g. 1 3 1024 2048")
+    if "int8" in args.precision and not (args.onnx and args.image_path):
+        raise UserError("--precision int8 needs --onnx, and --image_path with pictures to calibrate on")
     transforms = config.val_dataset_cfg.get("transforms")
     if transforms is None:
-        raise UserError(f"{args.config}: no val_dataset with transforms, which deploy.yaml repeats")
+        raise UserError(f"{args.config}: it has no val_dataset with transforms, which deploy.yaml repeats")
 
     utils.show_env_info()
     utils.show_cfg_info(config)
     os.environ["PADDLESEG_EXPORT_STAGE"] = "True"
-    network = load_network(config, args.model_path, device="cpu")
+    utils.set_device("cpu")
+    network = Builder(config).model
     if args.model_path is not None:
-        require_fitting_weights(network, args.model_path)
+        load_weights(network, args.model_path)
 
-    deploy = export_folder(network, args.save_dir, transforms, args.input_shape, args.output_op)
-    logger.info("Deploy information\n" + yaml.safe_dump(deploy))
+    calibration, dataset = (), None
+    if "int8" in args.precision:
+        calibration = calibration_inputs(config, args.image_path, args.input_shape, args.num_calibration)
+    if args.precision and args.num_eval != 0:
+        dataset = Builder(config).val_dataset
+        dataset.file_list = dataset.file_list[: args.num_eval]
+    export(
+        network,
+        args.save_dir,
+        transforms,
+        checking_inputs(config, args.image_path, args.input_shape),
+        input_shape=args.input_shape,
+        output_op=args.output_op,
+        fold=args.fold_bn,
+        onnx=args.onnx,
+        precisions=args.precision,
+        calibration=calibration,
+        dataset=dataset,
+    )
     logger.info(f"The inference model is saved in {args.save_dir}")
 
 

@@ -12,7 +12,7 @@ from paddleseg.utils import logger
 from PIL import Image
 
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
-from paddleseg_ext.datasets.pairing import SPLITS, below, find_layout, find_partners, list_in, read_list
+from paddleseg_ext.datasets.pairing import SPLITS, below, find_layout, find_partners, list_in, read_pairs
 from paddleseg_ext.datasets.palettes import LabelDecoder
 
 BLANK_BYTES = 1 << 16
@@ -85,12 +85,7 @@ class DecodedDataset(Dataset):
 
     def _from_list(self, list_path: str, separator: str) -> list[list[str | None]]:
         files = []
-        for number, fields in read_list(list_path, separator):
-            if len(fields) != 2 and not (self.mode == "test" and len(fields) == 1):
-                raise ValueError(
-                    f"{list_path}, line {number}: {len(fields)} fields separated by {separator!r}, expected "
-                    f"image{separator}label: mend the line or set `separator`"
-                )
+        for number, fields in read_pairs(list_path, separator, labels_optional=self.mode == "test"):
             try:
                 image, *label = (below(self.dataset_root, name) for name in fields)
             except ValueError as error:

@@ -9,6 +9,7 @@ import paddle
 from PIL import Image
 
 from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.datasets.pairing import read_pairs
 
 
 def check_list(dataset_arguments: dict) -> None:
@@ -23,16 +24,11 @@ def check_list(dataset_arguments: dict) -> None:
         return
     if not os.path.isfile(path):
         raise UserError(f"{mode}_path: {path}: there is no such file (tools/create_dataset_list.py makes one)")
-    separator = dataset_arguments.get("separator", " ")
-    allowed = (1, 2) if mode == "test" else (2,)
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            fields = len(line.strip().split(separator))
-            if fields not in allowed:
-                raise UserError(
-                    f"{path}, line {number}: {fields} fields separated by {separator!r}, expected "
-                    f"image{separator}label: mend the line or set `separator`"
-                )
+    try:
+        for _ in read_pairs(path, dataset_arguments.get("separator", " "), labels_optional=mode == "test"):
+            pass
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def guard(dataset: paddle.io.Dataset) -> paddle.io.Dataset:

@@ -159,6 +159,21 @@ def read_list(path: str | Path, separator: str) -> Iterator[tuple[int, list[str]
             yield number, line.strip().split(separator)
 
 
+def read_pairs(path: str | Path, separator: str, labels_optional: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """`read_list`, for lists whose lines are all a picture and a label, or a picture alone if `labels_optional`.
+
+    Raises:
+        ValueError: a line has another number of fields; names list and line.
+    """
+    for number, fields in read_list(path, separator):
+        if len(fields) != 2 and not (labels_optional and len(fields) == 1):
+            raise ValueError(
+                f"{path}, line {number}: {len(fields)} fields separated by {separator!r}, expected "
+                f"image{separator}label: mend the line or set `separator`"
+            )
+        yield number, fields
+
+
 def below(root: str | Path, name: str) -> str:
     """The path of a file that a list names.
 
