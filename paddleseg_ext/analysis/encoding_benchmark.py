@@ -1,0 +1,177 @@
+"""What the encoding costs: ours, PaddleSeg's, and the bare matrix products as the floor."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, peak_memory, repeat, write_report
+
+FLOOR, OURS, PADDLESEG = "matrix products", "paddleseg_ext", "PaddleSeg"
+CLASSES = 19
+
+
+class Cost(NamedTuple):
+    """Median seconds of a run, and by how many bytes the runs lift the peak of resident memory."""
+
+    seconds: float
+    extra_memory: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--measure",
+        nargs="+",
+        choices=["layer", "step"],
+        default=["layer", "step"],
+        help="the Encoding layer, a whole training step of the network with ResNet50_vd (default: both)",
+    )
+    parser.add_argument(
+        "--shape",
+        nargs=4,
+        type=int,
+        action="append",
+        metavar=("N", "C", "H", "W"),
+        help="input of the layer, may be given several times (default: 2 512 64 128, of Cityscapes at 1024x512)",
+    )
+    parser.add_argument("--num_codes", type=int, default=32, help="codewords (default: %(default)s)")
+    parser.add_argument(
+        "--crop",
+        nargs=3,
+        type=int,
+        default=[2, 320, 240],
+        metavar=("N", "W", "H"),
+        help="batch and crop of the training step (default: 2 320 240)",
+    )
+    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=1, help="of each, after a tiny one (default: %(default)s)")
+    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> None:
+    where = conditions("cpu", args.threads)
+    compared = {}
+    if "layer" in args.measure:
+        for shape in args.shape or [[2, 512, 64, 128]]:
+            costs = compare_encodings(shape, args.num_codes, args.runs, args.threads)
+            compared[f"Encoding of {shape}, forward and backward"] = costs
+    if "step" in args.measure:
+        batch, width, height = args.crop
+        costs = compare_steps([batch, 3, height, width], args.num_codes, args.runs, args.threads)
+        compared[f"training step, ResNet50_vd, batch {batch}, crop {width}x{height}"] = costs
+    figures = [
+        {"what": what, "whose": whose, **cost._asdict()}
+        for what, costs in compared.items()
+        for whose, cost in costs.items()
+    ]
+    table = [row for what, costs in compared.items() for row in ratio_rows(what, costs)]
+    notes = [
+        f"{args.num_codes} codewords, median of {args.runs} runs after a tiny one, each row in its own process. Extra "
+        "memory: growth of the peak during the runs, so without the input and the network."
+    ]
+    write_report(args.save_dir, "encoding", where, figures, table, notes)
+
+
+def compare_encodings(shape: list[int], num_codes: int, runs: int, threads: int) -> dict[str, Cost]:
+    """Forward and backward of the layer on an input (N, C, H, W): the floor, ours and PaddleSeg's."""
+    return {
+        whose: in_fresh_process(threads, measure_layer, whose, shape, num_codes, runs)
+        for whose in (FLOOR, OURS, PADDLESEG)
+    }
+
+
+def compare_steps(shape: list[int], num_codes: int, runs: int, threads: int) -> dict[str, Cost]:
+    """A training step of the network on pictures (N, 3, H, W): ours and PaddleSeg's, each with its own SE loss."""
+    return {
+        whose: in_fresh_process(threads, measure_step, whose, shape, num_codes, runs) for whose in (OURS, PADDLESEG)
+    }
+
+
+def ratio_rows(what: str, costs: dict[str, Cost]) -> list[dict[str, str | None]]:
+    theirs = costs[PADDLESEG]
+    rows = []
+    for whose, cost in costs.items():
+        row = {
+            "what": what,
+            "whose": whose,
+            "time": f"{cost.seconds:.3f} s",
+            "faster than PaddleSeg's": f"{theirs.seconds / cost.seconds:.1f}x",
+            "extra memory": f"{cost.extra_memory / 1e6:.0f} MB",
+            "less than PaddleSeg's": f"{theirs.extra_memory / cost.extra_memory:.1f}x" if cost.extra_memory else None,
+        }
+        if FLOOR in costs:
+            row["time / matrix products"] = f"{cost.seconds / costs[FLOOR].seconds:.2f}"
+        rows.append(row)
+    return rows
+
+
+def measure_layer(whose: str, shape: list[int], num_codes: int, runs: int) -> Cost:
+    import paddle
+    from paddleseg.models import encnet
+
+    from paddleseg_ext.layers.encoding import Encoding
+
+    paddle.set_device("cpu")
+    if whose == FLOOR:
+        codewords = paddle.create_parameter([num_codes, shape[1]], "float32")
+
+        def work(x):
+            x = x.flatten(2)
+            assignment = paddle.ones([x.shape[0], num_codes, x.shape[2]])
+            assignment.stop_gradient = False
+            products = [paddle.matmul(codewords, x), paddle.matmul(assignment, x, transpose_y=True)]
+            paddle.autograd.backward(products)
+            codewords.clear_gradient()
+    else:
+        layer = {OURS: Encoding, PADDLESEG: encnet.Encoding}[whose](shape[1], num_codes)
+
+        def work(x):
+            layer(x).sum().backward()
+            layer.clear_gradients()
+
+    return _cost(work, shape, (2, 2), runs)
+
+
+def measure_step(whose: str, shape: list[int], num_codes: int, runs: int) -> Cost:
+    import paddle
+    from paddleseg.models import ENCNet
+    from paddleseg.models.backbones import ResNet50_vd
+    from paddleseg.models.losses import CrossEntropyLoss, SECrossEntropyLoss
+
+    from paddleseg_ext.losses.encoding_bce import EncodingBCELoss
+    from paddleseg_ext.models.encnet import EncNet
+
+    paddle.set_device("cpu")
+    network = {OURS: EncNet, PADDLESEG: ENCNet}[whose](CLASSES, ResNet50_vd(), num_codes=num_codes)
+    presence_loss = EncodingBCELoss(CLASSES) if whose == OURS else SECrossEntropyLoss()
+    losses = [(1, CrossEntropyLoss()), (0.4, CrossEntropyLoss()), (0.2, presence_loss)]
+    optimizer = paddle.optimizer.Momentum(0.01, parameters=network.parameters())
+
+    def work(x):
+        labels = paddle.randint(0, CLASSES, [x.shape[0], *x.shape[2:]])
+        sum(coef * loss(output, labels) for (coef, loss), output in zip(losses, network(x))).backward()
+        optimizer.step()
+        network.clear_gradients()
+
+    return _cost(work, shape, (64, 64), runs)
+
+
+def _cost(work: Callable, shape: list[int], tiny_size: tuple[int, int], runs: int) -> Cost:
+    """The cost of ``work(x)`` for a leaf `x` of that shape, after one of a tiny size, which loads what is lazy."""
+    import paddle
+
+    def leaf(*size):
+        x = paddle.rand([*shape[:2], *size])
+        x.stop_gradient = False
+        return x
+
+    work(leaf(*tiny_size))
+    x = leaf(*shape[2:])
+    before = peak_memory()
+
+    def run():
+        work(x)
+        x.clear_gradient()
+
+    return Cost(repeat(run, 0, runs).median, peak_memory() - before)

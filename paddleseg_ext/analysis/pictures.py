@@ -1,0 +1,196 @@
+"""What the picture tools share: their flags, which pictures, reading and writing, the loop, the class colours."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import cv2
+import numpy as np
+from paddleseg.cvlibs import Config
+from paddleseg.datasets import Cityscapes
+from paddleseg.utils import visualize
+from PIL import Image
+from tqdm import tqdm
+
+from paddleseg_ext.building import Builder, list_images
+from paddleseg_ext.command import UserError, nearest, one_line
+from paddleseg_ext.datasets.camvid import CamVid
+from paddleseg_ext.datasets.gtav import GTAV
+from paddleseg_ext.datasets.palettes import LabelDecoder, camvid_decoder, gtav_decoder
+
+
+def picture_arguments(description: str, save_dir: str) -> argparse.ArgumentParser:
+    """A parser with PaddleSeg's flags for a config, weights, pictures, a folder for the results and a device."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--config", help="the YAML file of the network and its data set")
+    parser.add_argument("--model_path", help="trained weights (.pdparams); without it the network is untrained")
+    parser.add_argument(
+        "--image_path",
+        help="a picture, a folder of pictures, or a list: a text file with a picture a line, relative to its folder, "
+        "optionally followed by its label",
+    )
+    parser.add_argument("--save_dir", default=save_dir, help="folder for the results (default: %(default)s)")
+    parser.add_argument("--device", default="gpu", choices=["cpu", "gpu", "xpu", "npu", "mlu"])
+    return parser
+
+
+def add_label_path(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--label_path",
+        help="the picture's label, or a folder that holds each picture's label (.png) under the same relative name; "
+        "a list in --image_path can name the labels itself (tools/create_dataset_list.py writes such lists)",
+    )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to work on; `name` is its relative path without suffix, unique within a run."""
+
+    path: str
+    name: str
+    label_path: str | None = None
+
+
+def list_pictures(image_path: str | None, label_path: str | None = None) -> list[Picture]:
+    """The pictures of `--image_path`, each once, with the labels that `--label_path` or the list itself names."""
+    paths, folder = list_images(image_path)
+    paths = [os.path.abspath(path) for path in dict.fromkeys(paths)]
+    root = image_path if os.path.isdir(image_path) else os.path.commonpath([os.path.dirname(path) for path in paths])
+    names = [Path(os.path.relpath(path, root)) for path in paths]
+    stems = [name.with_suffix("") for name in names]
+    taken = Counter(stems + names)
+    from_list = folder is not None and os.path.isfile(image_path)
+    listed = _listed_labels(image_path) if from_list else {}
+
+    def label_of(path: str, name: Path) -> str | None:
+        if label_path is None:
+            return listed.get(path)
+        if os.path.isdir(label_path):
+            label = Path(label_path, name).with_suffix(".png")
+            return str(label) if label.is_file() else None
+        return label_path if len(paths) == 1 and os.path.isfile(label_path) else None
+
+    labels = [label_of(path, name) for path, name in zip(paths, names)]
+    if label_path is not None and not any(labels):
+        raise UserError(f"--label_path {label_path}: holds no label of these pictures; name them in a list instead")
+    return [
+        # a.jpg beside a.png keeps its suffix, and so does a.jpg.png beside both
+        Picture(path, (stem if taken[stem] == 1 else name).as_posix(), label)
+        for path, name, stem, label in zip(paths, names, stems, labels)
+    ]
+
+
+def _listed_labels(image_path: str) -> dict[str, str]:
+    """The second column of a list file, by picture; PaddleSeg's `get_image_list` reads the first one only."""
+    folder = os.path.dirname(os.path.abspath(image_path))
+    labels = {}
+    with open(image_path, encoding="utf-8") as file:
+        for line in file:
+            columns = line.split()
+            if len(columns) > 1:
+                image, label = (os.path.abspath(os.path.join(folder, column)) for column in columns[:2])
+                labels[image] = label
+    return labels
+
+
+def read_image(path: str) -> np.ndarray:
+    """A picture as uint8 BGR (H, W, 3): 16 bits become 8, alpha is left out.
+
+    Goes through a buffer because `cv2.imread` takes no non-Latin path on Windows.
+    """
+    encoded = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    if image is None:
+        raise ValueError("not a readable picture")
+    return image
+
+
+def write_image(path: str, image: np.ndarray) -> None:
+    """Write a BGR or grey picture whole or not at all; the suffix of `path` gives the format."""
+    done, encoded = cv2.imencode(os.path.splitext(path)[1], image)
+    if not done:
+        raise ValueError(f"{path}: OpenCV cannot encode a picture of shape {image.shape}")
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    partial = f"{path}.part"
+    encoded.tofile(partial)
+    os.replace(partial, path)
+
+
+def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarray], None]) -> int:
+    """`work(picture, image)` on every picture under a progress bar; one that fails does not stop the others.
+
+    Returns:
+        The exit status: 0, or 1 when pictures failed, each of which is named on stderr at the end.
+    """
+    failed = []
+    for picture in tqdm(pictures, unit="picture", disable=len(pictures) == 1):
+        try:
+            work(picture, read_image(picture.path))
+        except UserError:
+            raise  # a flag is wrong, for every picture
+        except Exception as error:  # whatever a codec, a transform or the network makes of an odd picture
+            failed.append(f"{picture.path}: {one_line(error)}")
+    if failed:
+        print(f"error: {len(failed)} of {len(pictures)} pictures failed:", *failed, sep="\n  ", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a data set: their names, colours (256, 3) uint8 RGB, and how its label pictures are read.
+
+    Labels that are not a class are `ignore_index` here; their colour is black. `decoder` is that of CamVid and GTAV;
+    the label pictures of other data sets hold the classes themselves.
+    """
+
+    names: tuple[str, ...]
+    colours: np.ndarray
+    ignore_index: int
+    decoder: LabelDecoder | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> Classes:
+        """The classes of a config's validation data set."""
+        dataset, settings = Builder(config).val_dataset_class, config.val_dataset_cfg
+        described = GTAV if dataset is Cityscapes else dataset  # GTAV has the classes and colours of Cityscapes
+        num_classes = getattr(dataset, "NUM_CLASSES", None) or settings["num_classes"]
+        colours = np.zeros((256, 3), np.uint8)
+        palette = getattr(described, "PALETTE", None) or visualize.get_color_map_list(num_classes)
+        colours[:num_classes] = np.reshape(palette, (-1, 3))[:num_classes]
+        names = getattr(described, "CLASSES", None) or [f"class {index}" for index in range(num_classes)]
+        ignore_index = getattr(dataset, "IGNORE_INDEX", settings.get("ignore_index", 255))
+        decoder = None
+        if issubclass(dataset, CamVid):
+            decoder = camvid_decoder(settings.get("others", "ignore"))
+        elif issubclass(dataset, GTAV):
+            decoder = gtav_decoder(num_classes)
+        return cls(tuple(names), colours, ignore_index, decoder)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """The index of a class given by its name or its number."""
+        if name in self.names:
+            return self.names.index(name)
+        if name.isdigit() and int(name) < len(self):
+            return int(name)
+        raise UserError(f"class {name}: {nearest(name, self.names)} (or a number below {len(self)})")
+
+    def read_label(self, path: str, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The classes (H, W) of a label picture, uint8; `size` (H, W) is what it must have."""
+        if self.decoder is not None:
+            label = self.decoder.read(path)
+        else:
+            with Image.open(path) as picture:
+                label = np.asarray(picture)
+        expected = label.shape[:2] if size is None else tuple(size)
+        if label.shape != expected:
+            raise ValueError(f"the label {path} has the shape {label.shape}; expected {expected} class indices")
+        return np.where(label < len(self), label, self.ignore_index).astype(np.uint8)

@@ -1,0 +1,168 @@
+"""One self-contained HTML page about a trained network: its scores, and the pictures it does worst on."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import cv2
+import jinja2
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddleseg.cvlibs import Config
+from paddleseg.utils import get_sys_env
+
+import paddleseg_ext
+from paddleseg_ext.analysis.boundary_pictures import boundary_probability, grey, mark_boundary
+from paddleseg_ext.analysis.boundary_quality import BoundaryQuality
+from paddleseg_ext.analysis.heat_map import grad_cam, heat_overlay
+from paddleseg_ext.analysis.pictures import Classes, Picture
+from paddleseg_ext.analysis.segmentation import Segmenter, colour_map
+from paddleseg_ext.datasets.pairing import write_whole
+
+BOUNDARY_WIDTH = 2  # pixels that a boundary may be off for the F-score
+PAGE_WIDTH = 480  # pixels; larger pictures are made smaller for the page
+TEMPLATE = Path(__file__).with_name("report.html")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a picture went: its mean IoU if it has a label, else the mean probability of what is predicted."""
+
+    picture: Picture
+    value: float
+
+    @property
+    def labelled(self) -> bool:
+        return self.picture.label_path is not None
+
+
+class Scores:
+    """Counts pictures one by one: a confusion matrix (label, prediction), boundary F-scores, a score a picture."""
+
+    def __init__(self, classes: Classes):
+        self.classes = classes
+        self.confusion = np.zeros((len(classes), len(classes)), np.int64)
+        self.boundaries = BoundaryQuality(len(classes), [BOUNDARY_WIDTH], classes.ignore_index)
+        self.of_pictures: list[Score] = []
+
+    def add(self, picture: Picture, logits: paddle.Tensor, label: np.ndarray | None) -> None:
+        """Count a picture by its logits (1, K, H, W) and its label (H, W), if it has one."""
+        predicted = logits.argmax(axis=1)
+        if label is None:
+            value = float(F.softmax(logits, axis=1).max(axis=1).mean())
+        else:
+            confusion = confusion_matrix(predicted[0].numpy(), label, len(self.classes))
+            self.confusion += confusion
+            self.boundaries.update(predicted, paddle.to_tensor(label[np.newaxis].astype("int64")))
+            value = mean_over_present(class_iou(confusion))
+        self.of_pictures.append(Score(picture, value))
+
+    def worst(self, count: int) -> list[Score]:
+        """The pictures with the lowest scores, those with labels first."""
+        return sorted(self.of_pictures, key=lambda score: (not score.labelled, score.value))[:count]
+
+    @property
+    def has_labels(self) -> bool:
+        return bool(self.confusion.any())
+
+
+def confusion_matrix(predicted: np.ndarray, label: np.ndarray, num_classes: int) -> np.ndarray:
+    """Pixels by labelled (row) and predicted class (column): (K, K). What the label ignores does not count."""
+    counted = label < num_classes
+    pairs = num_classes * label[counted].astype(np.int64) + predicted[counted]
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def class_iou(confusion: np.ndarray) -> np.ndarray:
+    """The IoU of each class (K,); nan for a class that neither label nor prediction has."""
+    both = np.diag(confusion)
+    either = confusion.sum(axis=0) + confusion.sum(axis=1) - both
+    return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+
+
+def mean_over_present(values: np.ndarray) -> float:
+    """The mean of what is not nan; 0 if all is."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else 0.0
+
+
+@dataclass(frozen=True)
+class Image:
+    caption: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture on the page."""
+
+    score: Score
+    images: list[Image]
+    heat_maps: list[Image]
+
+
+def make_entry(score: Score, image: np.ndarray, segmenter: Segmenter, classes: Classes, layer: str) -> Entry:
+    """Everything the page shows of a BGR picture (H, W, 3)."""
+    predicted = segmenter.predict(image)
+    boundary = boundary_probability(segmenter, image)
+    images = [photo("picture", image), drawing("prediction", colour_map(predicted, classes))]
+    if score.labelled:
+        label = classes.read_label(score.picture.label_path, image.shape[:2])
+        wrong = (predicted != label) & (label < len(classes))
+        images.insert(1, drawing("label", colour_map(label, classes)))
+        images.append(photo("wrong pixels", mark_boundary(image, wrong)))
+    images.append(drawing("boundary", cv2.cvtColor(grey(boundary), cv2.COLOR_GRAY2BGR)))
+    heats = grad_cam(segmenter, image, layer)
+    heat_maps = [photo(classes.names[h.class_index], heat_overlay(image, h.cam, h.cam.max())) for h in heats]
+    return Entry(score, images, heat_maps)
+
+
+def photo(caption: str, image: np.ndarray) -> Image:
+    return Image(caption, _uri(image, cv2.INTER_AREA, ".jpg", "image/jpeg"))
+
+
+def drawing(caption: str, image: np.ndarray) -> Image:
+    """Flat colours, which must not mix."""
+    return Image(caption, _uri(image, cv2.INTER_NEAREST, ".png", "image/png"))
+
+
+def _uri(image: np.ndarray, interpolation: int, suffix: str, mime: str) -> str:
+    height, width = image.shape[:2]
+    if width > PAGE_WIDTH:
+        size = PAGE_WIDTH, max(1, round(height * PAGE_WIDTH / width))
+        image = cv2.resize(image, size, interpolation=interpolation)
+    encoded = cv2.imencode(suffix, image)[1]
+    return f"data:{mime};base64,{base64.b64encode(encoded).decode()}"
+
+
+def write_page(path: str, title: str, config: Config, scores: Scores, entries: list[Entry], layer: str) -> None:
+    """Write the page, whole or not at all."""
+    iou = class_iou(scores.confusion)
+    f_score = scores.boundaries.f_score()[0]
+    shares = scores.confusion / np.maximum(scores.confusion.sum(axis=1, keepdims=True), 1)
+    rows = [
+        {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "iou": i, "f_score": f, "shares": share}
+        for name, colour, i, f, share in zip(scores.classes.names, scores.classes.colours, iou, f_score, shares)
+    ]
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.tests["missing"] = np.isnan
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        title=title,
+        today=date.today().isoformat(),
+        scores=scores,
+        accuracy=np.trace(scores.confusion) / max(scores.confusion.sum(), 1),
+        mean_iou=mean_over_present(iou),
+        mean_f_score=mean_over_present(f_score),
+        width=BOUNDARY_WIDTH,
+        rows=rows,
+        entries=entries,
+        layer=layer,
+        config=str(config),
+        versions={"paddleseg_ext": paddleseg_ext.__version__, **get_sys_env()},
+    )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, page)

@@ -1,0 +1,132 @@
+import base64
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+from picture_support import NUM_CLASSES, SANET, run_tool, write_config, write_dataset
+
+from paddleseg_ext.analysis.pictures import Classes, Picture
+from paddleseg_ext.analysis.report import Scores, class_iou, confusion_matrix, drawing, mean_over_present, photo
+from paddleseg_ext.command import UserError
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Page(HTMLParser):
+    """The texts, the addresses and the pictures (alt, src) of a page, and whether its tags are balanced."""
+
+    VOID = {"meta", "img"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.texts, self.images, self.links = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append((attributes["alt"], attributes["src"]))
+        self.links += [value for key, value in attributes.items() if key in ("href", "src")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_dataset(folder, count=4)
+    flags = {"config": write_config(folder, **SANET), "image_path": folder / "val.txt", "save_dir": folder / "out"}
+    assert run_tool("report", num_pictures=3, title="A <title> & more", **flags) == 0
+    return folder / "out/report.html"
+
+
+def test_page_is_whole_and_self_contained(report):
+    page = Page(report.read_text(encoding="utf-8"))
+    assert page.open == []
+    assert page.links and all(link.startswith("data:image/") for link in page.links)
+    assert "A <title> & more" in page.texts
+    captions = [caption for caption, _ in page.images]
+    for caption in ("picture", "label", "prediction", "wrong pixels", "boundary"):
+        assert captions.count(caption) == 3
+    assert len(captions) > 5 * 3  # heat maps
+    assert {"paddleseg_ext", "PaddlePaddle", "PaddleSeg"} <= set(page.texts)
+    assert any("SANetEncoder" in text for text in page.texts)
+
+
+def test_page_shows_the_worst_first(report):
+    texts = Page(report.read_text(encoding="utf-8")).texts
+    scores = [float(text.split()[-2]) for text in texts if text.startswith("mean IoU ")]
+    assert len(scores) == 3 and scores == sorted(scores)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [390, 1200])
+def test_page_renders_in_a_browser(report, tmp_path, width):
+    shot = tmp_path / "shot.png"
+    quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    window = ["--hide-scrollbars", f"--window-size={width},1500", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet, *window]
+    subprocess.run([*command, f"--screenshot={shot}", report.as_uri()], check=True, capture_output=True, timeout=120)
+    rendered = cv2.imread(str(shot))
+    assert rendered.shape == (1500, width, 3)
+    margin, content = rendered[:, -8:], rendered[:, :-8]
+    assert (margin == margin[0, 0]).all()  # nothing sticks out to the right
+    assert len(np.unique(content.reshape(-1, 3), axis=0)) > 500  # photographs, not an empty page
+
+
+def test_pictures_without_labels_come_with_their_probability(tmp_path):
+    write_dataset(tmp_path, count=2)
+    flags = {"config": write_config(tmp_path), "image_path": tmp_path / "images", "save_dir": tmp_path / "out"}
+    assert run_tool("report", **flags) == 0
+    page = Page((tmp_path / "out/report.html").read_text(encoding="utf-8"))
+    assert sum(text.startswith("mean probability ") for text in page.texts) == 2
+    assert "Confusion" not in page.texts and "label" not in [caption for caption, _ in page.images]
+
+
+def test_unreadable_pictures_are_told(tmp_path, capsys):
+    write_dataset(tmp_path, count=1)
+    (tmp_path / "images/broken.png").write_bytes(b"nothing")
+    flags = {"config": write_config(tmp_path), "save_dir": tmp_path / "out"}
+    assert run_tool("report", image_path=tmp_path / "images", **flags) == 1
+    assert "broken.png: not a readable picture" in capsys.readouterr().err
+    assert (tmp_path / "out/report.html").is_file()
+    with pytest.raises(UserError, match="none of its pictures could be read"):
+        run_tool("report", image_path=tmp_path / "images/broken.png", **flags)
+
+
+def test_scores_by_hand():
+    label = np.array([[0, 0, 1, 1], [0, 0, 255, 2]], np.uint8)
+    predicted = np.array([[0, 1, 1, 1], [0, 0, 0, 0]])
+    confusion = confusion_matrix(predicted, label, NUM_CLASSES)
+    assert confusion.tolist() == [[3, 1, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    iou = class_iou(confusion)
+    np.testing.assert_allclose(iou, [3 / 5, 2 / 3, 0, np.nan])
+    assert mean_over_present(iou) == pytest.approx((3 / 5 + 2 / 3) / 3)
+    assert mean_over_present(np.array([np.nan])) == 0
+
+    scores = Scores(Classes(tuple("abcd"), np.zeros((256, 3), np.uint8), 255))
+    logits = paddle.to_tensor(20 * np.eye(NUM_CLASSES, dtype="float32")[predicted].transpose(2, 0, 1)[None])
+    scores.add(Picture("1.png", "1"), logits, None)
+    scores.add(Picture("2.png", "2", "label.png"), logits, label)
+    assert scores.confusion.tolist() == confusion.tolist()
+    assert [(score.picture.name, score.labelled) for score in scores.worst(5)] == [("2", True), ("1", False)]
+    assert scores.worst(1)[0].value == pytest.approx(mean_over_present(iou))
+    assert scores.worst(2)[1].value == pytest.approx(1)
+
+
+def test_large_pictures_are_made_smaller():
+    image = np.random.default_rng(0).integers(0, 256, (300, 1000, 3)).astype(np.uint8)
+    for shown in (photo("a", image), drawing("b", image)):
+        encoded = np.frombuffer(base64.b64decode(shown.uri.split(",")[1]), np.uint8)
+        assert cv2.imdecode(encoded, cv2.IMREAD_COLOR).shape == (144, 480, 3)

@@ -1,0 +1,72 @@
+"""Draw where a network's classes come from: Grad-CAM of any layer, and the probability of each class.
+
+Writes <save_dir>/<picture>/cam_<class>.png (red is that picture's highest) and probability_<class>.png (red is 1).
+The score that Grad-CAM explains is the sum of a class's logits over the pixels predicted as that class, or over
+--whole, --box or --pixel.
+"""
+
+import numpy as np
+
+from paddleseg_ext.analysis.heat_map import box_region, choose_layer, grad_cam, heat_overlay, layer_shapes
+from paddleseg_ext.analysis.pictures import (
+    Classes,
+    for_each_picture,
+    list_pictures,
+    picture_arguments,
+    write_image,
+)
+from paddleseg_ext.analysis.segmentation import Segmenter
+from paddleseg_ext.building import load_config
+from paddleseg_ext.command import run
+
+
+def parse_args():
+    parser = picture_arguments(__doc__, "output/heat_map")
+    parser.add_argument("--layer", help="the layer whose maps are weighed (default: the last before the classes)")
+    parser.add_argument("--list_layers", action="store_true", help="print the names of the layers and stop")
+    parser.add_argument("--classes", nargs="+", help="names or numbers (default: all that are predicted)")
+    region = parser.add_mutually_exclusive_group()
+    region.add_argument("--whole", action="store_true", help="explain the class over the whole picture")
+    region.add_argument("--box", nargs=4, type=int, metavar=("X1", "Y1", "X2", "Y2"), help="... in a box of pixels")
+    region.add_argument("--pixel", nargs=2, type=int, metavar=("X", "Y"), help="... at one pixel")
+    return parser.parse_args()
+
+
+def main(args):
+    config = load_config(args.config)
+    classes = Classes.of(config)
+    indices = [classes.index(name) for name in args.classes] if args.classes else None
+    pictures = [] if args.list_layers else list_pictures(args.image_path)
+    segmenter = Segmenter.of(config, args.model_path, args.device)
+
+    shapes = layer_shapes(segmenter)
+    if args.list_layers:
+        for name, (_, channels, height, width) in shapes.items():
+            print(f"{name}  {channels} channels, {width}x{height} for a picture of 256x256")
+        return 0
+    layer = choose_layer(shapes, len(classes), args.layer)
+
+    def draw(picture, image):
+        for heat in grad_cam(segmenter, image, layer, indices, region(args, image.shape[:2])):
+            folder = f"{args.save_dir}/{picture.name}"
+            name = classes.names[heat.class_index].replace(" ", "_")
+            write_image(f"{folder}/cam_{name}.png", heat_overlay(image, heat.cam, heat.cam.max()))
+            write_image(f"{folder}/probability_{name}.png", heat_overlay(image, heat.probability, 1))
+
+    return for_each_picture(pictures, draw)
+
+
+def region(args, shape):
+    """The pixels that the flags name, or None for those predicted as the class."""
+    if args.whole:
+        return np.ones(shape, bool)
+    if args.box:
+        return box_region(shape, *args.box)
+    if args.pixel:
+        x, y = args.pixel
+        return box_region(shape, x, y, x + 1, y + 1)
+    return None
+
+
+if __name__ == "__main__":
+    run(main, parse_args)
