@@ -1,7 +1,8 @@
 from pathlib import Path
 
-import paddleseg_ext  # noqa: F401  before anything imports paddle: it binds zlib first and repairs PaddleSeg
 import pytest
+
+import paddleseg_ext  # noqa: F401  before anything imports paddle: it binds zlib first and repairs PaddleSeg
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -1,0 +1,355 @@
+"""Latency of networks × sizes × backends, each measured in a process of its own after the same preparation.
+
+What is timed goes from a picture in main memory, already normalised, to its labels at full size in main memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import os
+import sys
+import time
+from dataclasses import asdict
+
+import numpy as np
+
+from paddleseg_ext.benchmarks.measuring import (
+    Timing,
+    conditions,
+    in_fresh_process,
+    peak_memory,
+    repeat,
+    write_report,
+)
+from paddleseg_ext.command import UserError, nearest, one_line
+
+RESNET101 = {"type": "ResNet101_vd", "output_stride": 8}
+# The `model` of a YAML, and the mIoU on Cityscapes val that its authors publish (SANet: its paper; others: PaddleSeg)
+NETWORKS = {
+    "SANet-S": ({"type": "SANet", "backbone": {"type": "SANetEncoder_S"}}, 79.9),
+    "SANet-M": ({"type": "SANet", "backbone": {"type": "SANetEncoder_M"}}, 80.2),
+    "SANet-L": ({"type": "SANet", "backbone": {"type": "SANetEncoder_L"}}, 80.6),
+    "EncNet": ({"type": "EncNet", "backbone": RESNET101, "add_lateral": True}, None),
+    "ENCNet": ({"type": "ENCNet", "backbone": RESNET101, "add_lateral": True}, 79.42),
+    "PPLiteSeg-STDC1": ({"type": "PPLiteSeg", "backbone": {"type": "STDC1"}}, 77.04),
+    "DDRNet_23": ({"type": "DDRNet_23", "enable_auxiliary_loss": False}, 79.85),
+    "BiSeNetV2": ({"type": "BiSeNetV2"}, 73.19),
+}
+BACKENDS = (
+    "paddle",
+    "inference",
+    "inference:bfloat16",
+    "inference:float16",
+    "onnxruntime",
+    "onnxruntime:int8",
+)
+CLASSES = 19
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=["SANet-S", "PPLiteSeg-STDC1", "DDRNet_23", "BiSeNetV2"],
+        help=f"YAML files, or any of {', '.join(NETWORKS)} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--backends",
+        nargs="+",
+        default=["paddle", "inference", "onnxruntime"],
+        choices=BACKENDS,
+        metavar="BACKEND",
+        help=f"any of {', '.join(BACKENDS)} (default: %(default)s)",
+    )
+    parser.add_argument("--sizes", nargs="+", default=["1024x2048"], help="HEIGHTxWIDTH (default: %(default)s)")
+    parser.add_argument("--batch_size", type=int, default=1)
+    parser.add_argument("--threads", nargs="+", type=int, default=[os.cpu_count()], help="(default: %(default)s)")
+    parser.add_argument(
+        "--batch_norms", nargs="+", choices=["folded", "kept"], default=["folded"], help="(default: folded)"
+    )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
+    parser.add_argument("--warm_up", type=int, default=3, help="runs before the measured ones (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=15, help="measured runs (default: %(default)s)")
+    parser.add_argument(
+        "--protocol",
+        choices=["median", "ddrnet"],
+        default="median",
+        help="ddrnet: the mean over six seconds, as DDRNet, PIDNet and SANet print their FPS (default: %(default)s)",
+    )
+    parser.add_argument("--torch", metavar="MODULE:FACTORY", help="a PyTorch network to measure too")
+    parser.add_argument("--torch_path", default=".", help="folder that MODULE is imported from")
+    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> None:
+    for name in args.networks:
+        if name not in NETWORKS and not os.path.isfile(name):
+            raise UserError(f"--networks {name}: no YAML file and no known network; {nearest(name, NETWORKS)}")
+    sizes = [parse_size(size) for size in args.sizes]
+    protocol = (args.protocol, args.warm_up, args.runs)
+    where = conditions(args.device, max(args.threads))
+    figures = []
+
+    for name, (height, width), norms in itertools.product(args.networks, sizes, args.batch_norms):
+        shape = [args.batch_size, 3, height, width]
+        folder = os.path.join(args.save_dir, "exported", f"{_stem(name)}_{height}x{width}_{norms}")
+        about = {"network": _stem(name), "size": f"{height}x{width}", "batch": args.batch_size, "batch norms": norms}
+        about.update(
+            in_fresh_process(max(args.threads), prepare, name, shape, norms == "folded", folder, args.backends)
+        )
+        for backend, threads in itertools.product(args.backends, args.threads):
+            print(f"{about['network']} {about['size']} {backend}, {threads} threads ...", file=sys.stderr)
+            job = {**about, "backend": backend, "threads": threads}
+            figures.append(
+                _measured(job, threads, measure, name, shape, norms == "folded", folder, backend, args.device, protocol)
+            )
+    if args.torch:
+        for (height, width), threads, job in itertools.product(sizes, args.threads, ("labels", "as returned")):
+            about = {"network": args.torch, "size": f"{height}x{width}", "batch": args.batch_size}
+            about |= {"batch norms": "as written", "backend": f"torch, {job}", "threads": threads}
+            shape = [args.batch_size, 3, height, width]
+            spec = (args.torch_path, args.torch, job == "labels")
+            figures.append(_measured(about, threads, measure_torch, spec, shape, args.device, protocol))
+
+    notes = [_WHAT_IS_TIMED.format(warm_up=args.warm_up, protocol=args.protocol), *comparisons(figures)]
+    write_report(args.save_dir, "inference", where, figures, [_row(figure) for figure in figures], notes)
+    plot(figures, os.path.join(args.save_dir, "speed_accuracy.png"))
+
+
+_WHAT_IS_TIMED = (
+    "Timed from a normalised float32 picture in main memory to its labels at full size in main memory (so with the "
+    "transfer to and from a GPU), after {warm_up} runs to warm up, protocol {protocol!r}; on a GPU the copy of the "
+    "result synchronises. Spread: 10th to 90th percentile. Precision is float32 where none is told. Multiply-adds are "
+    "those of `paddle.flops`, parameters include heads that only training uses. Memory is the peak resident memory of "
+    "the process. Labels equal: to eager Paddle."
+)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(side) for side in text.split("x"))
+    except ValueError:
+        raise UserError(f"--sizes {text}: give HEIGHTxWIDTH, e.g. 1024x2048") from None
+    return height, width
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(os.path.basename(name))[0]
+
+
+def build(name: str):
+    """The network of a YAML file or of `NETWORKS`, in evaluation mode."""
+    from paddleseg.cvlibs import Config
+
+    from paddleseg_ext.building import Builder, load_config
+
+    if name in NETWORKS:
+        config = Config.__new__(Config)  # a configuration of nothing but a model
+        config.dic = {"model": {**NETWORKS[name][0], "num_classes": CLASSES}, "train_dataset": {"type": "Dataset"}}
+    else:
+        config = load_config(name)
+    network = Builder(config).model
+    network.eval()
+    return network
+
+
+def example(shape: list[int]) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def prepare(name: str, shape: list[int], fold: bool, folder: str, backends: list[str]) -> dict:
+    """Export a network for the backends; returns its parameters and multiply-adds."""
+    import paddle
+
+    from paddleseg_ext.deploy.exporting import export, with_output_op
+    from paddleseg_ext.deploy.runtimes import EagerSession
+
+    paddle.seed(0)
+    network = build(name)
+    picture = example(shape)
+    os.makedirs(folder, exist_ok=True)
+    np.save(os.path.join(folder, "labels.npy"), EagerSession(with_output_op(network, "argmax"))(picture))
+    paddle.save(network.state_dict(), os.path.join(folder, "weights.pdparams"))
+    about = {
+        "parameters": int(sum(np.prod(p.shape) for p in network.parameters() if not p.stop_gradient)),
+        "multiply_adds": int(paddle.flops(network, shape) // shape[0]),
+    }
+    wanted = [backend for backend in backends if backend != "paddle"]
+    onnx = any(backend.startswith("onnxruntime") for backend in wanted)
+    precisions = ["int8"] if "onnxruntime:int8" in wanted else []
+    options = {"input_shape": shape, "fold": fold, "precisions": precisions, "calibration": [picture]}
+    if wanted:
+        try:
+            export(network, folder, [], [picture], onnx=onnx, **options)
+        except UserError as error:
+            if not onnx:
+                raise
+            print(f"{name}: not as ONNX: {error}", file=sys.stderr)
+            export(build(name), folder, [], [picture], **{**options, "precisions": []})
+    return about
+
+
+def _measured(about: dict, threads: int, function, *args) -> dict:
+    try:
+        return {**about, **in_fresh_process(threads, function, threads, *args)}
+    except Exception as error:  # one that cannot be measured does not stop the others
+        return {**about, "failed": one_line(error)}
+
+
+def measure(threads, name, shape, fold, folder, backend, device, protocol) -> dict:
+    """One backend's latency in this process."""
+    import paddle
+
+    from paddleseg_ext.deploy.exporting import with_output_op
+    from paddleseg_ext.deploy.folding import fold_batch_norms
+    from paddleseg_ext.deploy.runtimes import Deployment, EagerSession
+
+    paddle.set_device(device)
+    picture = example(shape)
+    if backend == "paddle":
+        network = build(name)
+        network.set_state_dict(paddle.load(os.path.join(folder, "weights.pdparams")))
+        if fold:
+            fold_batch_norms(network, paddle.to_tensor(picture))
+        session = EagerSession(with_output_op(network, "argmax"))
+    else:
+        runtime, _, precision = backend.partition(":")
+        session = Deployment(folder).session(runtime, device, threads, precision or "float32")
+    agreement = float((session(picture) == np.load(os.path.join(folder, "labels.npy"))).mean())
+    timing = timed(lambda: session(picture), protocol)
+    return {**asdict(timing), "peak_memory": peak_memory(), "label_agreement": agreement}
+
+
+def measure_torch(threads, spec, shape, device, protocol) -> dict:
+    """A PyTorch network's latency, with the same job if `labels`: logits enlarged to the picture's size, argmax."""
+    folder, address, labels = spec
+    sys.path.insert(0, os.path.abspath(folder))
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError("--torch needs PyTorch: pip install torch") from error
+    module, _, factory = address.partition(":")
+    network = getattr(importlib.import_module(module), factory)()
+    torch.set_num_threads(threads)
+    place = torch.device("cuda" if device == "gpu" else "cpu")
+    network = network.to(place).eval()
+    picture = torch.from_numpy(example(shape))
+
+    @torch.no_grad()
+    def run():
+        output = network(picture.to(place))
+        output = output[0] if isinstance(output, (list, tuple)) else output
+        if labels:
+            output = torch.nn.functional.interpolate(output, picture.shape[2:], mode="bilinear", align_corners=False)
+            output = output.argmax(1)
+        return output.cpu().numpy()
+
+    timing = timed(run, protocol)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return {**asdict(timing), "peak_memory": peak_memory(), "parameters": parameters}
+
+
+def timed(run, protocol) -> Timing:
+    kind, warm_up, runs = protocol
+    return repeat(run, warm_up, runs) if kind == "median" else ddrnet_protocol(run)
+
+
+def ddrnet_protocol(run) -> Timing:
+    """The mean over as many runs as fit into six seconds, after ten runs and a trial of a second or more."""
+
+    def mean_of(runs):
+        start = time.perf_counter()
+        for _ in range(runs):
+            run()
+        return (time.perf_counter() - start) / runs
+
+    for _ in range(10):
+        run()
+    runs, mean = 1, mean_of(1)
+    while runs * mean < 1:
+        runs *= 2
+        mean = mean_of(runs)
+    runs = max(1, int(6 / mean))
+    mean = mean_of(runs)
+    return Timing(mean, mean, mean, mean, runs)
+
+
+def _row(figure: dict) -> dict:
+    """A figure as it stands in the table."""
+    about = {key: figure.get(key) for key in ("network", "size", "batch", "batch norms", "backend", "threads")}
+    if "failed" in figure:
+        return {**about, "latency": f"failed: {figure['failed']}"}
+    macs, agreement = figure.get("multiply_adds"), figure.get("label_agreement")
+    return {
+        **about,
+        "latency": f"{1e3 * figure['median']:.1f} ms",
+        "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}",
+        "pictures/s": f"{figure['batch'] / figure['median']:.2f}",
+        "multiply-adds": macs and f"{macs / 1e9:.1f} G",
+        "parameters": f"{figure['parameters'] / 1e6:.2f} M",
+        "peak memory": f"{figure['peak_memory'] / 1e6:.0f} MB",
+        "labels equal": agreement and f"{agreement:.3%}",
+    }
+
+
+def comparisons(figures: list[dict]) -> list[str]:
+    """For each network: its fastest float32 backend against PyTorch's, and reduced precisions against float32."""
+    measured = [figure for figure in figures if "failed" not in figure]
+    lines = []
+    for (network, size, threads), group in itertools.groupby(
+        measured, key=lambda f: (f["network"], f["size"], f["threads"])
+    ):
+        group = {f["backend"]: f["median"] for f in group}
+        float32 = {backend: median for backend, median in group.items() if ":" not in backend}
+        if not float32 or any(backend.startswith("torch") for backend in group):
+            continue
+        best = min(float32, key=float32.get)
+        line = f"- {network}, {size}, {threads} threads: fastest in float32 is {best}, {1e3 * float32[best]:.0f} ms"
+        for other in measured:
+            if other["backend"].startswith("torch") and (other["size"], other["threads"]) == (size, threads):
+                ratio = other["median"] / float32[best]
+                line += f"; {ratio:.2f} times as fast as {other['network']} ({other['backend']})"
+        for backend, median in group.items():
+            runtime = backend.partition(":")[0]
+            if runtime != backend and runtime in float32:
+                line += f"; {backend} is {float32[runtime] / median:.2f} times as fast as {runtime}"
+        lines.append(line)
+    return ["\n".join(lines)]
+
+
+def plot(figures: list[dict], path: str) -> None:
+    """Published accuracy over measured latency in float32: a colour a network, a line through its sizes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    fastest = {}
+    for figure in figures:
+        if "failed" not in figure and ":" not in figure["backend"] and figure["network"] in NETWORKS:
+            sizes = fastest.setdefault(figure["network"], {})
+            sizes[figure["size"]] = min(sizes.get(figure["size"], figure), figure, key=lambda f: f["median"])
+    shapes = itertools.cycle(("o●", "s■", "^▲", "D◆", "v▼"))
+    markers = dict(zip(dict.fromkeys(figure["size"] for figure in figures), shapes))
+    chart, axes = pyplot.subplots(figsize=(9, 5), constrained_layout=True)
+    for name, sizes in fastest.items():
+        accuracy = NETWORKS[name][1]
+        if accuracy is None:
+            continue
+        points = sorted((1e3 * f["median"], size, f["backend"]) for size, f in sizes.items())
+        label = f"{name} ({', '.join(dict.fromkeys(backend for _, _, backend in points))})"
+        (line,) = axes.plot([latency for latency, _, _ in points], [accuracy] * len(points), label=label)
+        for latency, size, _ in points:
+            axes.plot(latency, accuracy, markers[size][0], color=line.get_color())
+    axes.set_xscale("log")
+    axes.margins(x=0.1, y=0.15)
+    axes.set_xlabel("latency, ms (fastest float32 backend measured)")
+    axes.set_ylabel("Cityscapes val mIoU, % (as published)")
+    axes.grid(alpha=0.3, which="both")
+    title = "\n".join(f"{marker[1]} {size}" for size, marker in markers.items())
+    chart.legend(loc="outside right upper", fontsize=8, title=title)
+    chart.savefig(path, dpi=120)
+    pyplot.close(chart)
+    print(f"Written: {path}")

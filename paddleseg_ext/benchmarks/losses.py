@@ -1,0 +1,98 @@
+"""What each loss costs, forward and backward, ours beside PaddleSeg's."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, peak_memory, repeat, write_report
+
+# name -> arguments, and what it takes: "classes" logits (N, K, H, W), "boundary" (N, 1, H, W), "presence" (N, K), or
+# "pair" of classes and boundary
+LOSSES = {
+    "CrossEntropyLoss": ({}, "classes"),
+    "OhemCrossEntropyLoss": ({"thresh": 0.9, "min_kept": 131072}, "classes"),
+    "DiceLoss": ({}, "classes"),
+    "LovaszSoftmaxLoss": ({}, "classes"),
+    "BoundaryBCELoss": ({}, "boundary"),
+    "MultiClassBoundaryLoss": ({}, "classes"),
+    "BoundaryAwareOhemCrossEntropyLoss": ({}, "pair"),
+    "SECrossEntropyLoss": ({}, "presence"),
+    "EncodingBCELoss": ({"num_classes": None}, "presence"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--losses", nargs="+", default=list(LOSSES), choices=LOSSES, metavar="LOSS", help="(default: all)"
+    )
+    parser.add_argument(
+        "--shape",
+        nargs=4,
+        type=int,
+        default=[2, 19, 512, 512],
+        metavar=("N", "K", "H", "W"),
+        help="(default: 2 19 512 512)",
+    )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
+    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--warm_up", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> None:
+    figures = [
+        {
+            "loss": name,
+            **in_fresh_process(args.threads, measure, name, args.shape, args.device, args.warm_up, args.runs),
+        }
+        for name in args.losses
+    ]
+    table = [
+        {
+            "loss": figure["loss"],
+            "forward and backward": f"{1e3 * figure['median']:.1f} ms",
+            "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}",
+            "extra memory": f"{figure['extra_memory'] / 1e6:.0f} MB",
+        }
+        for figure in figures
+    ]
+    notes = [f"Logits {args.shape}, {args.runs} runs after {args.warm_up}, targets made from the labels each time."]
+    write_report(args.save_dir, "losses", conditions(args.device, args.threads), figures, table, notes)
+
+
+def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -> dict:
+    import paddle
+    from paddleseg.cvlibs import manager
+
+    paddle.seed(0)
+    paddle.set_device(device)
+    arguments, takes = LOSSES[name]
+    if "num_classes" in arguments:
+        arguments = {"num_classes": shape[1]}
+    loss = manager.LOSSES[name](**arguments)
+    batch, classes, height, width = shape
+    shapes = {
+        "classes": [shape],
+        "boundary": [[batch, 1, height, width]],
+        "presence": [[batch, classes]],
+        "pair": [shape, [batch, 1, height, width]],
+    }[takes]
+    # blocks: labels with edges, as scenes have
+    labels = paddle.randint(0, classes, [batch, 1, 16, 16]).astype("float32")
+    labels = paddle.nn.functional.interpolate(labels, [height, width], mode="nearest").squeeze(1).astype("int64")
+    logits = [paddle.randn(one) for one in shapes]
+    for one in logits:
+        one.stop_gradient = False
+
+    def run():
+        loss(logits[0] if len(logits) == 1 else tuple(logits), labels).backward()
+        for one in logits:
+            one.clear_gradient()
+        if device == "gpu":
+            paddle.device.synchronize()
+
+    before = peak_memory()
+    timing = repeat(run, warm_up, runs)
+    return {**asdict(timing), "extra_memory": peak_memory() - before}

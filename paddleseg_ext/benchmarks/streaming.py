@@ -1,0 +1,69 @@
+"""A folder of pictures through an exported network, reading and drawing included, against the bare network."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+
+import cv2
+import numpy as np
+
+from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, repeat, write_report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model_dir", required=True, help="a folder that tools/export.py wrote")
+    parser.add_argument("--backend", default="onnxruntime", choices=["inference", "onnxruntime"])
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16", "int8"])
+    parser.add_argument("--pictures", type=int, default=500, help="how many to draw (default: %(default)s)")
+    parser.add_argument("--size", nargs=2, type=int, default=[512, 256], metavar=("W", "H"), help="(default: 512 256)")
+    parser.add_argument("--suffix", default=".png", choices=[".png", ".jpg"])
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="(default: %(default)s)")
+    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> None:
+    figure = in_fresh_process(args.threads, measure, args)
+    share = figure["streaming"] / figure["bare"]
+    about = {"backend": args.backend, "precision": args.precision, "size": "{1}x{0}".format(*args.size)}
+    rates = {
+        "bare network": f"{figure['bare']:.2f}/s",
+        "folder": f"{figure['streaming']:.2f}/s",
+        "share": f"{share:.3f}",
+    }
+    notes = [
+        f"{args.pictures} {args.suffix} pictures: read, normalised, labelled, two pictures written for each; the bare "
+        "network is called as often with one prepared input, half of it before the folder and half after."
+    ]
+    where = conditions("cpu", args.threads)
+    write_report(args.save_dir, "streaming", where, [{**about, **figure}], [{**about, **rates}], notes)
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Pictures per second of the bare network and of the whole way."""
+    from paddleseg.utils import visualize
+
+    from paddleseg_ext.deploy.runtimes import Deployment
+    from paddleseg_ext.deploy.streaming import Artist, predict_pictures
+
+    exported = Deployment(args.model_dir)
+    session = exported.session(args.backend, "cpu", args.threads, args.precision)
+    artist = Artist(visualize.get_color_map_list(256))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, f"{index:04}{args.suffix}") for index in range(args.pictures)]
+        for index, path in enumerate(paths):
+            cv2.imwrite(path, _picture(index, *args.size))
+        prepared = exported.transforms({"img": paths[0]})["img"][None]
+        half = max(1, args.pictures // 2)
+        before = repeat(lambda: session(prepared), 3, half)
+        summary = predict_pictures(paths, folder, exported.transforms, session, artist, os.path.join(folder, "out"))
+        after = repeat(lambda: session(prepared), 3, half)
+    return {"bare": 2 / (before.mean + after.mean), "streaming": summary.done / summary.seconds}
+
+
+def _picture(seed: int, width: int, height: int) -> np.ndarray:
+    """Smooth blobs with a little noise: compresses about as well as a photograph."""
+    random = np.random.default_rng(seed)
+    blobs = cv2.resize(random.integers(0, 255, (8, 16, 3), dtype=np.uint8), (width, height))
+    return cv2.add(blobs, random.integers(0, 12, blobs.shape, dtype=np.uint8))

@@ -1,0 +1,118 @@
+"""Where the time of a training step goes: data, forward, losses, backward, update."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from dataclasses import asdict
+
+import numpy as np
+
+from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, summarise, write_report
+from paddleseg_ext.building import Builder, load_config
+
+PARTS = ("data", "forward", "losses", "backward", "update")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", nargs="+", help="YAML files")
+    parser.add_argument(
+        "--synthetic",
+        nargs=3,
+        type=int,
+        metavar=("N", "W", "H"),
+        help="random pictures of this batch and size, instead of the YAML's data set",
+    )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
+    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--warm_up", type=int, default=1, help="steps before the measured ones (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="measured steps (default: %(default)s)")
+    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> None:
+    figures, table = [], []
+    for path in args.config or [None]:
+        load_config(path)  # a wrong path or YAML is told before the process starts
+        steps = in_fresh_process(args.threads, measure, path, args.synthetic, args.device, args.warm_up, args.runs)
+        whole = statistics.median(sum(step) for step in zip(*steps.values()))
+        figures.append({"config": path, "step": whole, **{part: asdict(summarise(steps[part])) for part in PARTS}})
+        row = {"config": path, "step": f"{1e3 * whole:.0f} ms"}
+        for part in PARTS:
+            median = statistics.median(steps[part])
+            row[part] = f"{1e3 * median:.0f} ms ({median / whole:.1%})"
+        table.append(row)
+    notes = [
+        f"Medians of {args.runs} steps after {args.warm_up}, float32, synchronised after each part; the losses include "
+        "making their targets. " + ("Random pictures." if args.synthetic else "The YAML's data, read in this process.")
+    ]
+    write_report(args.save_dir, "training", conditions(args.device, args.threads), figures, table, notes)
+
+
+def measure(path: str, synthetic: list[int] | None, device: str, warm_up: int, runs: int) -> dict[str, list[float]]:
+    """Seconds of each part in each step."""
+    import paddle
+    import paddleseg.core  # noqa: F401  loads the module that the next line looks up
+
+    loss_computation = sys.modules["paddleseg.core.train"].loss_computation  # `paddleseg.core.train` is a function
+    paddle.seed(0)
+    paddle.set_device(device)
+    config = load_config(path)
+    builder = Builder(config)
+    network, optimizer, losses = builder.model, builder.optimizer, builder.loss
+    network.train()
+    batches = _random_batches(config, synthetic) if synthetic else _batches(builder.train_dataset, config.batch_size)
+
+    seconds = {part: [] for part in PARTS}
+    for _ in range(warm_up + runs):
+        marks = [time.perf_counter()]
+
+        def mark(marks=marks):
+            paddle.device.synchronize() if device == "gpu" else None
+            marks.append(time.perf_counter())
+
+        data = next(batches)
+        images, labels = data["img"], data["label"].astype("int64")
+        mark()
+        outputs = network(images)
+        mark()
+        if hasattr(network, "loss_computation"):
+            parts = network.loss_computation(outputs, losses, data)
+        else:
+            edges = data["edge"].astype("int64") if "edge" in data else None
+            parts = loss_computation(logits_list=outputs, labels=labels, edges=edges, losses=losses)
+        loss = sum(parts)
+        mark()
+        loss.backward()
+        mark()
+        optimizer.step()
+        network.clear_gradients()
+        mark()
+        for part, start, end in zip(PARTS, marks, marks[1:]):
+            seconds[part].append(end - start)
+    return {part: values[warm_up:] for part, values in seconds.items()}
+
+
+def _batches(dataset, batch_size: int):
+    import paddle
+
+    while True:
+        yield from paddle.io.DataLoader(dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=0)
+
+
+def _random_batches(config, synthetic: list[int]):
+    """Noise, labelled in rectangles of a sixteenth of the side, with a strip of ignored pixels."""
+    import paddle
+
+    batch, width, height = synthetic
+    random = np.random.default_rng(0)
+    classes = config.model_cfg["num_classes"]
+    while True:
+        image = random.standard_normal((batch, 3, height, width)).astype(np.float32)
+        coarse = random.integers(0, classes, (batch, 16, 16))
+        rows, columns = (np.arange(side) * 16 // side for side in (height, width))
+        label = coarse[:, rows][:, :, columns]
+        label[:, : height // 50] = 255
+        yield {"img": paddle.to_tensor(image), "label": paddle.to_tensor(label)}

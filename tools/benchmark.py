@@ -1,0 +1,33 @@
+"""Measure speed and memory side by side: inference, training steps, losses, encoding, boundary targets, decoding."""
+
+import argparse
+import importlib
+
+from paddleseg_ext.command import run
+
+SUBJECTS = {
+    "inference": ("paddleseg_ext.benchmarks.inference", "networks x sizes x backends x threads"),
+    "training": ("paddleseg_ext.benchmarks.training", "the parts of a training step"),
+    "losses": ("paddleseg_ext.benchmarks.losses", "each loss, forward and backward"),
+    "encoding": ("paddleseg_ext.benchmarks.encoding", "EncNet's encoding against PaddleSeg's"),
+    "decoding": ("paddleseg_ext.benchmarks.decoding", "colour labels to classes"),
+    "boundary": ("paddleseg_ext.benchmarks.boundary", "labels to boundary targets"),
+    "streaming": ("paddleseg_ext.benchmarks.streaming", "a folder of pictures against the bare network"),
+}
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    subjects = parser.add_subparsers(dest="subject", required=True)
+    for name, (module, help_text) in SUBJECTS.items():
+        subject = subjects.add_parser(name, help=help_text, description=help_text)
+        importlib.import_module(module).add_arguments(subject)
+    return parser.parse_args()
+
+
+def main(args):
+    return importlib.import_module(SUBJECTS[args.subject][0]).main(args)
+
+
+if __name__ == "__main__":
+    run(main, parse_args)
