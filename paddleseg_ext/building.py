@@ -82,9 +82,9 @@ def load_network(config: Config, model_path: str | None, device: str = "gpu") ->
     return model
 
 
-def list_images(path: str | None) -> tuple[list[str], str | None]:
+def list_images(path: str | None, flag: str = "--image_path") -> tuple[list[str], str | None]:
     """PaddleSeg's `get_image_list` (a picture, a folder or a list file) in sorted order, with the folder."""
     if path is None or not os.path.exists(path):
-        raise UserError(f"--image_path {path}: give it a picture, a folder of pictures or a list of pictures")
+        raise UserError(f"{flag} {path}: give it a picture, a folder of pictures or a list of pictures")
     images, folder = get_image_list(path)
-    return sorted(images), folder
+    return sorted(image for image in images if not image.endswith(os.sep)), folder  # a list's empty line is no picture

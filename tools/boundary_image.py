@@ -56,7 +56,9 @@ def main(args):
         write_image(f"{args.save_dir}/classes/{picture.name}.png", add_legend(coloured, label, classes))
 
     if args.image_path is None:
-        labels = [replace(label, label_path=label.path) for label in list_pictures(args.label_path)]
+        labels = [
+            replace(label, label_path=label.path) for label in list_pictures(args.label_path, flag="--label_path")
+        ]
         return for_each_picture(labels, draw_labels)
 
     segmenter = Segmenter.of(config, args.model_path, args.device)

@@ -57,9 +57,9 @@ class Picture:
     label_path: str | None = None
 
 
-def list_pictures(image_path: str | None, label_path: str | None = None) -> list[Picture]:
-    """The pictures of `--image_path`, each once, with the labels that `--label_path` or the list itself names."""
-    paths, folder = list_images(image_path)
+def list_pictures(image_path: str | None, label_path: str | None = None, flag: str = "--image_path") -> list[Picture]:
+    """The pictures of `flag`, each once, with the labels that `--label_path` or the list itself names."""
+    paths, folder = list_images(image_path, flag)
     paths = [os.path.abspath(path) for path in dict.fromkeys(paths)]
     root = image_path if os.path.isdir(image_path) else os.path.commonpath([os.path.dirname(path) for path in paths])
     names = [Path(os.path.relpath(path, root)) for path in paths]
