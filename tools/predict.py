@@ -93,7 +93,7 @@ def predict_stream(args, is_video):
     from paddleseg_ext.building import Builder, list_images, load_config
     from paddleseg_ext.deploy.exporting import load_weights, with_output_op
     from paddleseg_ext.deploy.runtimes import Deployment, EagerSession
-    from paddleseg_ext.deploy.streaming import Artist, predict_pictures, predict_video
+    from paddleseg_ext.deploy.streaming import Artist, Lanes, Shared, predict_pictures, predict_video
 
     if args.aug_pred or args.is_slide:
         raise UserError("--aug_pred and --is_slide need --backend paddle and pictures")
@@ -103,7 +103,7 @@ def predict_stream(args, is_video):
         transforms = Compose(builder.val_transforms)
         if args.model_path is not None:
             load_weights(builder.model, args.model_path)
-        session = EagerSession(with_output_op(builder.model, "argmax"))
+        network = Shared(EagerSession(with_output_op(builder.model, "argmax")))
     else:
         if args.model_dir is None:
             raise UserError(f"--backend {args.backend} needs --model_dir, a folder that tools/export.py wrote")
@@ -111,14 +111,17 @@ def predict_stream(args, is_video):
         if exported.output_op != "argmax":
             raise UserError(f"{args.model_dir}: its output is {exported.output_op!r}: export with --output_op argmax")
         transforms = exported.transforms
-        session = exported.session(args.backend, args.device, args.threads, args.precision)
+        exported.session(args.backend, args.device, 1, args.precision)  # what is wrong with it is told before all else
+        network = Lanes(
+            lambda threads: exported.session(args.backend, args.device, threads, args.precision), args.threads
+        )
 
     artist = Artist(visualize.get_color_map_list(256, custom_color=args.custom_color))
     if is_video:
-        summary = predict_video(args.image_path, transforms, session, artist, args.save_dir)
+        summary = predict_video(args.image_path, transforms, network, artist, args.save_dir)
     else:
         pictures, folder = list_images(args.image_path)
-        summary = predict_pictures(pictures, folder, transforms, session, artist, args.save_dir)
+        summary = predict_pictures(pictures, folder, transforms, network, artist, args.save_dir)
     logger.info(f"{summary}; saved in {args.save_dir}")
     return report_failed(summary.failed, summary.done + len(summary.failed))
 

@@ -184,8 +184,11 @@ def write_onnx(deployment: Deployment) -> None:
     path = os.path.join(deployment.folder, ONNX_FILES["float32"])
     # in a process of its own: what it cannot convert makes paddle2onnx abort
     program = "import sys, zlib, paddle2onnx; paddle2onnx.export(*sys.argv[1:4], opset_version=int(sys.argv[4]))"
-    command = [sys.executable, "-c", program, deployment.model, deployment.params, path, str(OPSET)]
-    child = subprocess.run(command, capture_output=True, text=True)
+    files = [os.path.abspath(file) for file in (deployment.model, deployment.params, path)]
+    with tempfile.TemporaryDirectory() as litter:  # it leaves files where it runs
+        child = subprocess.run(
+            [sys.executable, "-c", program, *files, str(OPSET)], capture_output=True, text=True, cwd=litter
+        )
     if child.returncode != 0 or not os.path.isfile(path):
         lines = [line for line in (child.stdout + child.stderr).splitlines() if line.strip()]
         told = [line for line in lines if line.startswith("[ERROR]")] or lines[-1:]

@@ -1,13 +1,16 @@
 """Pictures and video frames through a network, with decoding, network and drawing side by side.
 
-Decoding and drawing run in threads of their own (OpenCV, NumPy and Pillow let go of Python's lock) while the calling
-thread keeps the network busy.
+Several workers take a picture each, decode it, run the network on it and draw; OpenCV, NumPy and the runtimes let go of
+Python's lock. On a CPU each worker has a session of its own with its share of the threads: two pictures side by side
+on a core each take less time than one after the other on both.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -26,8 +29,42 @@ from paddleseg_ext.analysis.pictures import read_image, write_image
 from paddleseg_ext.command import UserError, one_line
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm")
-AHEAD = 4  # pictures decoded before the network asks for them, and drawn after it has gone on
+WORKERS = 4  # at most: each has its own copy of the network
 PICTURE_WEIGHT = 0.6  # of the picture under the colours, as PaddleSeg draws it
+
+
+class Lanes:
+    """A session for each thread that calls, opened at its first call.
+
+    Args:
+        open_session: called with the number of threads that a session may use.
+        threads: of all sessions together; None is one for each core.
+    """
+
+    def __init__(self, open_session: Callable[[int], Callable], threads: int | None = None):
+        threads = threads or os.cpu_count()
+        self.workers = min(threads, WORKERS)
+        self.open_session = functools.partial(open_session, threads // self.workers)
+        self.own = threading.local()
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        if not hasattr(self.own, "session"):
+            self.own.session = self.open_session()
+        return self.own.session(pictures)
+
+
+class Shared:
+    """One session for all threads, one call at a time: for eager Paddle, which has all cores anyway."""
+
+    workers = 2
+
+    def __init__(self, session: Callable):
+        self.session = session
+        self.lock = threading.Lock()
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        with self.lock:
+            return self.session(pictures)
 
 
 @dataclass
@@ -36,75 +73,44 @@ class Summary:
 
     done: int = 0
     seconds: float = 0.0
-    network_seconds: float = 0.0
     failed: list[str] = field(default_factory=list)
 
     def __str__(self):
-        return (
-            f"{self.done} in {self.seconds:.1f} s: {self.done / self.seconds:.2f} a second, "
-            f"the network was busy {self.network_seconds / self.seconds:.0%} of the time"
-        )
+        return f"{self.done} in {self.seconds:.1f} s, {self.done / self.seconds:.2f} a second"
 
 
 def stream(
     items: Iterable,
-    load: Callable,
-    network: Callable[[np.ndarray], np.ndarray],
-    finish: Callable,
+    work: Callable,
+    collect: Callable,
+    workers: int,
     total: int | None = None,
     unit: str = "picture",
-    workers: int = 2,
 ) -> Summary:
-    """``finish(item, loaded, labels)`` for each item, where ``loaded = load(item)`` and the labels are the network's.
+    """``collect(work(item))`` for each item: `work` in several threads, `collect` in the order of the items.
 
     What goes wrong with an item is noted in the summary, and the rest goes on.
-
-    Args:
-        load: returns a dict with the network's input (C, H, W) as "img".
-        network: a session that returns labels (1, H, W).
-        workers: threads for `load` and as many for `finish`; one keeps the order.
     """
     summary = Summary()
-
-    def computed(loaders):
-        for item, future in _ahead(loaders, load, items):
-            try:
-                loaded = future.result()
-                begin = time.perf_counter()
-                labels = network(loaded["img"][None])[0]
-                summary.network_seconds += time.perf_counter() - begin
-            except Exception as error:  # whatever a codec, a transform or the network makes of an odd picture
-                fail(item, error)
-                continue
-            yield item, loaded, labels
-
-    def fail(item, error):
-        summary.failed.append(f"{item}: {one_line(error)}")
-        progress.update()
-
     start = time.perf_counter()
-    with (
-        ThreadPoolExecutor(workers) as loaders,
-        ThreadPoolExecutor(workers) as finishers,
-        tqdm(total=total, unit=unit) as progress,
-    ):
-        for job, future in _ahead(finishers, lambda job: finish(*job), computed(loaders)):
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=total, unit=unit) as progress:
+        for item, future in _ahead(pool, work, items, 2 * workers):
             try:
-                future.result()
+                collect(future.result())
                 summary.done += 1
-                progress.update()
-            except Exception as error:
-                fail(job[0], error)
+            except Exception as error:  # whatever a codec, a transform or the network makes of an odd picture
+                summary.failed.append(f"{item}: {one_line(error)}")
+            progress.update()
     summary.seconds = time.perf_counter() - start
     return summary
 
 
-def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable) -> Iterator[tuple]:
-    """(item, future of ``function(item)``) in order, with `AHEAD` items under way."""
+def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, count: int) -> Iterator[tuple]:
+    """(item, future of ``work(item)``) in order, with `count` items under way."""
     pending = deque()
     for item in items:
-        pending.append((item, pool.submit(function, item)))
-        if len(pending) > AHEAD:
+        pending.append((item, pool.submit(work, item)))
+        if len(pending) > count:
             yield pending.popleft()
     yield from pending
 
@@ -135,22 +141,30 @@ class Artist:
 
 
 def predict_pictures(
-    paths: list[str], folder: str | None, transforms: Callable, session: Callable, artist: Artist, save_dir: str
+    paths: list[str],
+    folder: str | None,
+    transforms: Callable,
+    network: Lanes | Shared,
+    artist: Artist,
+    save_dir: str,
 ) -> Summary:
-    """Label pictures with a session and write what PaddleSeg's predict writes."""
+    """Label pictures and write what PaddleSeg's predict writes."""
 
-    def load(path):
+    def work(path):
         reason = unreadable_picture(path)
         if reason:
             raise ValueError(reason)
         image = read_image(path)
-        return {"picture": image, **transforms({"img": image.astype(np.float32)})}
-
-    def finish(path, loaded, labels):
         name = os.path.relpath(path, folder) if folder else os.path.basename(path)
-        artist.write(save_dir, name, loaded["picture"], restore_size(labels, loaded["trans_info"]))
+        artist.write(save_dir, name, image, label(image, transforms, network))
 
-    return stream(paths, load, session, finish, len(paths))
+    return stream(paths, work, lambda _: None, network.workers, len(paths))
+
+
+def label(image: np.ndarray, transforms: Callable, network: Callable) -> np.ndarray:
+    """The labels (H, W) uint8 of a picture (H, W, 3) BGR."""
+    data = transforms({"img": image.astype(np.float32)})
+    return restore_size(network(data["img"][None])[0], data["trans_info"])
 
 
 class Frame(NamedTuple):
@@ -163,8 +177,8 @@ class Frame(NamedTuple):
         return f"frame {self.index}"
 
 
-def predict_video(path: str, transforms: Callable, session: Callable, artist: Artist, save_dir: str) -> Summary:
-    """Label a video's frames with a session and write <save_dir>/added_prediction/<name>.mp4.
+def predict_video(path: str, transforms: Callable, network: Lanes | Shared, artist: Artist, save_dir: str) -> Summary:
+    """Label a video's frames and write <save_dir>/added_prediction/<name>.mp4.
 
     Raises:
         UserError: the video does not decode.
@@ -188,14 +202,11 @@ def predict_video(path: str, transforms: Callable, session: Callable, artist: Ar
             yield Frame(index, image)
             decodes, image = capture.read()
 
-    def load(frame):
-        return transforms({"img": frame.image.astype(np.float32)})
-
-    def finish(frame, loaded, labels):
-        writer.write(artist.blend(frame.image, restore_size(labels, loaded["trans_info"])))
+    def work(frame):
+        return artist.blend(frame.image, label(frame.image, transforms, network))
 
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
-    summary = stream(frames(), load, session, finish, total, "frame", workers=1)
+    summary = stream(frames(), work, writer.write, network.workers, total, "frame")
     writer.release()
     partial.replace(target)
     return summary
