@@ -31,7 +31,7 @@ demo: $(VENV)/ready
 	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/val.log | tail -n 1)"
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

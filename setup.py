@@ -7,6 +7,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 HOOK = "paddleseg_ext_autoload"
+# ml_dtypes: ONNX Runtime's quantiser imports it without saying so; for Paddle 2.6 it must be paddle2onnx<2
+ONNX = ["onnx", "onnxruntime", "paddle2onnx", "ml_dtypes"]
 
 
 class BuildPyWithHook(build_py):
@@ -73,16 +75,14 @@ setup(
         # PyPI's newest paddlepaddle-gpu is 2.6.2, whose distributed training fails with protobuf 7
         "gpu": ["paddlepaddle-gpu", "protobuf<7"],
         "convert": ["torch"],
-        "onnx": ["onnx", "onnxruntime", "paddle2onnx"],
+        "onnx": ONNX,
         "cityscapes": ["cityscapesscripts"],
         "test": [
             "pytest",
             "hypothesis",
             "ruff==0.17.6",
             "torch==2.13.0",
-            "onnx",
-            "onnxruntime",
-            "paddle2onnx",
+            *ONNX,
             "cityscapesscripts",
         ],
     },

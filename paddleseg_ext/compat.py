@@ -277,3 +277,25 @@ def data_loader_errors_reach_the_trainer():
     for loader in (dataloader_iter._DataLoaderIterSingleProcess, dataloader_iter._DataLoaderIterMultiProcess):
         _wrap(loader, "_thread_loop", keep_the_error)
         _wrap(loader, "__next__", raise_the_error)
+
+
+@_repair(
+    PADDLE >= (3, 0),
+    "on a CPU, Paddle Inference cannot place single operators on oneDNN (ConvertPirAttribute2RuntimeAttribute) and "
+    "knows no memory_optimize_pass, so that PaddleSeg's deploy script fails",
+    "not fixed in Paddle 3.3 (paddle.inference)",
+)
+def inference_on_a_cpu():
+    from paddle.inference import Config
+
+    def without_placement(original, self, *args):
+        original(self, *args)
+        # what Paddle's other passes fused around convolutions still runs on oneDNN
+        self.delete_pass("onednn_placement_pass")
+
+    def on_gpu_only(original, self, *args):
+        if self.use_gpu():
+            original(self, *args)
+
+    _wrap(Config, "__init__", without_placement)
+    _wrap(Config, "enable_memory_optim", on_gpu_only)

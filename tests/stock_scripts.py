@@ -29,7 +29,7 @@ def cells(tools, config):
     launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", 2]
     return [
         ("train", [*train, "--do_eval", "--use_vdl", "--num_workers", 2], [weights[1], "output/best_model"]),
-        ("two processes", [*launch, *train, "--save_dir", "output2"], ["output2/iter_3/model.pdopt"]),
+        ("two processes", [*launch, *train, "--do_eval", "--save_dir", "output2"], ["output2/iter_3/model.pdopt"]),
         ("val", [tools / "val.py", "--config", config, *device, *weights], []),
         (
             "predict",

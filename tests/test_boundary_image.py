@@ -10,9 +10,10 @@ from paddleseg_ext.analysis.boundary_pictures import (
     label_boundary,
     mark_boundary,
 )
-from paddleseg_ext.analysis.pictures import Classes, read_image
+from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.analysis.segmentation import Segmenter
 from paddleseg_ext.building import load_config
+from paddleseg_ext.files import read_image
 
 
 @pytest.mark.parametrize("network", EVERY_NETWORK, ids=lambda network: network["type"])

@@ -7,9 +7,9 @@ from picture_support import EVERY_NETWORK, NUM_CLASSES, run_tool, write_config, 
 
 from paddleseg_ext.analysis.feature_maps import map_shapes, watching
 from paddleseg_ext.analysis.heat_map import box_region, choose_layer, grad_cam
-from paddleseg_ext.analysis.pictures import read_image
 from paddleseg_ext.analysis.segmentation import Segmenter
 from paddleseg_ext.command import UserError
+from paddleseg_ext.files import read_image
 
 
 class Linear(nn.Layer):

@@ -8,10 +8,11 @@ from paddle import nn
 from paddleseg.transforms import Normalize
 from picture_support import EVERY_NETWORK, NUM_CLASSES, run_tool, write_config, write_dataset
 
-from paddleseg_ext.analysis.pictures import Classes, for_each_picture, list_pictures, read_image, write_image
+from paddleseg_ext.analysis.pictures import Classes, for_each_picture, list_pictures
 from paddleseg_ext.analysis.segmentation import Segmenter, add_legend, head_logits, overlay, panel
 from paddleseg_ext.building import load_config
 from paddleseg_ext.command import UserError
+from paddleseg_ext.files import read_image, write_image
 
 
 @pytest.fixture

@@ -45,10 +45,10 @@ def main(args: argparse.Namespace) -> None:
 
 def predict(args: argparse.Namespace, scenes):
     """The train ids that the network of `--config` predicts for each scene."""
-    from paddleseg_ext.analysis.pictures import read_image
     from paddleseg_ext.analysis.segmentation import Segmenter
     from paddleseg_ext.building import load_config
     from paddleseg_ext.command import UserError
+    from paddleseg_ext.files import read_image
 
     if args.model_path is None:
         raise UserError("--model_path is missing: give --config its trained weights (.pdparams)")

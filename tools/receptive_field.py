@@ -26,7 +26,7 @@ from paddleseg_ext.analysis.receptive_field import (
 from paddleseg_ext.analysis.segmentation import Segmenter
 from paddleseg_ext.building import load_config
 from paddleseg_ext.command import UserError, nearest, run
-from paddleseg_ext.datasets.pairing import write_whole
+from paddleseg_ext.files import write_whole
 
 
 def parse_args():

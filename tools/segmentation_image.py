@@ -5,17 +5,11 @@ Writes <save_dir>/colour, overlay and panel, each with a file per picture under 
 
 import numpy as np
 
-from paddleseg_ext.analysis.pictures import (
-    Classes,
-    add_label_path,
-    for_each_picture,
-    list_pictures,
-    picture_arguments,
-    write_image,
-)
+from paddleseg_ext.analysis.pictures import Classes, add_label_path, for_each_picture, list_pictures, picture_arguments
 from paddleseg_ext.analysis.segmentation import Segmenter, add_legend, colour_map, overlay, panel
 from paddleseg_ext.building import load_config
 from paddleseg_ext.command import UserError, run
+from paddleseg_ext.files import write_image
 
 
 def parse_args():

@@ -28,7 +28,7 @@ from paddleseg.core import evaluate
 from paddleseg.utils import metrics
 
 from paddleseg_ext.boundary import binary_boundary
-from paddleseg_ext.datasets.pairing import write_whole
+from paddleseg_ext.files import write_whole
 
 DEFAULT_WIDTHS = (1, 2, 4)
 NO_CLASS = -1

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-import cv2
 import numpy as np
 from paddleseg.cvlibs import Config
 from paddleseg.datasets import Cityscapes
@@ -23,6 +22,7 @@ from paddleseg_ext.command import UserError, nearest, one_line
 from paddleseg_ext.datasets.camvid import CamVid
 from paddleseg_ext.datasets.gtav import GTAV
 from paddleseg_ext.datasets.palettes import LabelDecoder, camvid_decoder, gtav_decoder
+from paddleseg_ext.files import read_image
 
 
 def picture_arguments(description: str, save_dir: str) -> argparse.ArgumentParser:
@@ -97,29 +97,6 @@ def _listed_labels(image_path: str) -> dict[str, str]:
                 image, label = (os.path.abspath(os.path.join(folder, column)) for column in columns[:2])
                 labels[image] = label
     return labels
-
-
-def read_image(path: str) -> np.ndarray:
-    """A picture as uint8 BGR (H, W, 3): 16 bits become 8, alpha is left out.
-
-    Goes through a buffer because `cv2.imread` takes no non-Latin path on Windows.
-    """
-    encoded = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if image is None:
-        raise ValueError("not a readable picture")
-    return image
-
-
-def write_image(path: str, image: np.ndarray) -> None:
-    """Write a BGR or grey picture whole or not at all; the suffix of `path` gives the format."""
-    done, encoded = cv2.imencode(os.path.splitext(path)[1], image)
-    if not done:
-        raise ValueError(f"{path}: OpenCV cannot encode a picture of shape {image.shape}")
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    partial = f"{path}.part"
-    encoded.tofile(partial)
-    os.replace(partial, path)
 
 
 def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarray], None]) -> int:

@@ -17,6 +17,8 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from paddleseg_ext.files import write_whole
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -119,8 +121,5 @@ def write_report(save_dir: str, name: str, where: dict, figures: list[dict], tab
         ("json", json.dumps({"conditions": where, "figures": figures, "notes": notes}, indent=2)),
         ("md", text + "\n"),
     ):
-        path = os.path.join(save_dir, f"{name}.{suffix}")
-        with open(f"{path}.part", "w", encoding="utf-8") as file:
-            file.write(content)
-        os.replace(f"{path}.part", path)
+        write_whole(os.path.join(save_dir, f"{name}.{suffix}"), content)
     print(f"\nWritten: {save_dir}/{name}.json and .md")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paddleseg_ext.command import UserError
+from paddleseg_ext.files import write_whole
 
 SPLITS = ("train", "val", "test")
 IMAGE_FORMATS = ("png", "jpg", "jpeg", "bmp")
@@ -136,14 +137,6 @@ def write_lists(root: str, layout: Layout, splits: Iterable[str], separator: str
     for path, text in texts.items():
         write_whole(path, text)
     return {path: text.count("\n") for path, text in texts.items()}, without_partner
-
-
-def write_whole(path: str, text: str) -> None:
-    """Write a text file whole or not at all."""
-    partial = f"{path}.part"
-    with open(partial, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    os.replace(partial, path)
 
 
 def list_in(root: str | Path, split: str) -> str | None:

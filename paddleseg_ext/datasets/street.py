@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from paddleseg_ext.analysis.pictures import write_image
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets import street_scene
 from paddleseg_ext.datasets.cityscapes_classes import train_ids_to_label_ids
-from paddleseg_ext.datasets.pairing import SPLITS, write_whole
+from paddleseg_ext.datasets.pairing import SPLITS
 from paddleseg_ext.datasets.street_scene import CYCLE, draw_picture
+from paddleseg_ext.files import write_image, write_whole
 
 MARKER = "street.json"
 """The file that makes a folder ours; it holds what the pictures were drawn with."""

@@ -32,7 +32,6 @@ from paddleseg_ext.deploy.quantization import judge_precision, quantize
 from paddleseg_ext.deploy.runtimes import ONNX_FILES, PARAMS_MARK, Deployment, EagerSession, file_digest
 from paddleseg_ext.deploy.verdict import Verdict, compare
 
-OUTPUT_OPS = ("argmax", "softmax", "none")
 DYNAMIC_SHAPE = [-1, 3, -1, -1]
 CHECKED_SIZES = ((256, 512), (200, 333), (384, 320))  # for a network of free size, where no pictures are given
 OPSET = 16  # the newest that paddle2onnx 1.3 (for Paddle 2.6) writes

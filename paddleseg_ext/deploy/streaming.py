@@ -25,8 +25,8 @@ from paddleseg.utils import visualize
 from PIL import Image
 from tqdm import tqdm
 
-from paddleseg_ext.analysis.pictures import read_image, write_image
 from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.files import read_image, write_image
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm")
 WORKERS = 4  # at most: each has its own copy of the network

@@ -1,0 +1,76 @@
+"""Does the changed network still compute the same? Largest logit difference and label agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Callable
+
+import numpy as np
+
+RELATIVE_TOLERANCE = 1e-4
+LABEL_TOLERANCE = 0.9999
+
+
+@dataclass
+class Verdict:
+    """The comparison of two networks over some pictures.
+
+    Attributes:
+        what: which was compared with which.
+        sizes: "height x width" of each picture.
+        max_difference: largest absolute difference of outputs; None where the outputs are labels.
+        relative_difference: the same over the largest absolute reference output.
+        label_agreement: share of pixels with the same label.
+    """
+
+    what: str
+    sizes: list[str]
+    max_difference: float | None
+    relative_difference: float | None
+    label_agreement: float
+
+    @property
+    def passed(self) -> bool:
+        close = self.relative_difference is None or self.relative_difference <= RELATIVE_TOLERANCE
+        return close and self.label_agreement >= LABEL_TOLERANCE
+
+    def to_dict(self) -> dict:
+        return {**asdict(self), "passed": self.passed}
+
+    def __str__(self):
+        text = f"{self.what}: labels {self.label_agreement:.4%} equal"
+        if self.max_difference is not None:
+            text += f", largest difference {self.max_difference:.3g} ({self.relative_difference:.2g} relative)"
+        return f"{text}, on {len(self.sizes)} pictures of {', '.join(dict.fromkeys(self.sizes))}"
+
+
+def compare(
+    what: str,
+    references: Iterable[np.ndarray],
+    network: Callable[[np.ndarray], np.ndarray],
+    pictures: Iterable[np.ndarray],
+) -> Verdict:
+    """Run `network` on every picture (N, C, H, W); outputs are labels (N, H, W) or scores (N, K, H, W)."""
+    sizes, difference, largest, equal, pixels = [], 0.0, 0.0, 0, 0
+    scores = False
+    for expected, picture in zip(references, pictures):
+        found = network(picture)
+        if expected.shape != found.shape:
+            raise ValueError(f"{what}: shape {found.shape}, expected {expected.shape}")
+        scores = expected.ndim == 4
+        if scores:
+            # a NaN anywhere must not pass for agreement: max() of the builtin would drop it
+            difference = np.maximum(difference, np.abs(expected - found).max())
+            largest = max(largest, np.abs(expected).max())
+            expected, found = expected.argmax(1), found.argmax(1)
+        equal += int((expected == found).sum())
+        pixels += expected.size
+        sizes.append("x".join(str(side) for side in picture.shape[2:]))
+    return Verdict(
+        what,
+        sizes,
+        float(difference) if scores else None,
+        float(difference / largest) if scores else None,
+        equal / pixels,
+    )

@@ -1,0 +1,139 @@
+"""tools/benchmark.py: small runs of each subject, and the report."""
+
+import json
+import runpy
+import sys
+import time
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from deploy_support import export_folder
+from picture_support import SANET, write_config, write_dataset
+
+from paddleseg_ext.benchmarks import inference, measuring
+from paddleseg_ext.command import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_benchmark(*arguments):
+    tool = runpy.run_path(str(ROOT / "tools/benchmark.py"))
+    with mock.patch.object(sys, "argv", ["benchmark", *map(str, arguments)]):
+        tool["main"](tool["parse_args"]())
+
+
+def read_report(folder, name):
+    report = json.loads((folder / f"{name}.json").read_text())
+    assert {"processor", "threads", "device", "paddlepaddle", "python"} <= set(report["conditions"])
+    assert (folder / f"{name}.md").read_text().startswith(f"# Benchmark: {name}\n\n| ")
+    return report["figures"]
+
+
+def test_timing():
+    timing = measuring.repeat(lambda: time.sleep(0.01), 1, 5)
+    assert 0.01 <= timing.low <= timing.median <= timing.high < 0.1 and timing.runs == 5
+    assert measuring.summarise([1, 2, 3, 4, 15]).median == 3
+    assert measuring.summarise([1, 2, 3, 4, 15]).mean == 5
+
+
+def test_ddrnet_protocol(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: now[0])
+    timing = inference.ddrnet_protocol(lambda: now.__setitem__(0, now[0] + 0.3))
+    assert timing.runs == 20  # six seconds of them
+    assert timing.low == timing.median == timing.high == timing.mean == pytest.approx(0.3)
+    assert now[0] == pytest.approx(0.3 * (10 + 1 + 2 + 4 + 20))  # to warm up, on trial, in earnest
+
+
+def test_failure_in_a_process_is_one_row():
+    figure = inference._measured({"network": "x"}, 1, int, "not a number")
+    assert figure["network"] == "x" and "failed" in figure
+    assert inference._row({**figure, "size": "1x1"})["latency"].startswith("failed: ")
+
+
+def test_comparisons():
+    about = {"network": "SANet-S", "size": "64x64", "threads": 2}
+    figures = [
+        {**about, "backend": "paddle", "median": 0.8},
+        {**about, "backend": "onnxruntime", "median": 0.4},
+        {**about, "backend": "onnxruntime:int8", "median": 0.1},
+        {**about, "network": "m:f", "backend": "torch, labels", "median": 0.6},
+        {**about, "backend": "inference", "failed": "reason"},
+    ]
+    (line,) = inference.comparisons(figures)
+    assert line == (
+        "- SANet-S, 64x64, 2 threads: fastest in float32 is onnxruntime, 400 ms; 1.50 times as fast as m:f "
+        "(torch, labels); onnxruntime:int8 is 4.00 times as fast as onnxruntime"
+    )
+
+
+def test_plot(tmp_path):
+    about = {"size": "64x64", "threads": 2, "backend": "onnxruntime"}
+    figures = [{**about, "network": name, "median": 0.1} for name in inference.NETWORKS]
+    inference.plot(figures, str(tmp_path / "plot.png"))
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("flags", [["--networks", "SANetS"], ["--sizes", "64"]])
+def test_wrong_flags(flags, tmp_path):
+    with pytest.raises(UserError, match=flags[0]):
+        run_benchmark("inference", "--save_dir", tmp_path, *flags)
+
+
+@pytest.mark.slow
+def test_inference(tmp_path):
+    pytest.importorskip("paddle2onnx")
+    backends = ["paddle", "inference", "onnxruntime"]
+    run_benchmark(
+        *("inference", "--networks", "BiSeNetV2", "--sizes", "64x128", "--backends", *backends, "--threads", 1),
+        *("--runs", 2, "--warm_up", 1, "--save_dir", tmp_path),
+    )
+    figures = read_report(tmp_path, "inference")
+    assert [figure["backend"] for figure in figures] == backends
+    for figure in figures:
+        assert figure["label_agreement"] >= 0.999 and figure["median"] > 0 and figure["peak_memory"] > 1e8
+        assert figure["multiply_adds"] > 1e8 and 2e6 < figure["parameters"] < 6e6
+
+
+@pytest.mark.slow
+def test_torch_network(tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "their_network.py").write_text("import torch\n\ndef make():\n    return torch.nn.Conv2d(3, 19, 8, 8)\n")
+    run_benchmark(
+        *("inference", "--networks", "BiSeNetV2", "--sizes", "64x128", "--backends", "paddle", "--threads", 1),
+        *("--runs", 1, "--torch", "their_network:make", "--torch_path", tmp_path, "--save_dir", tmp_path),
+    )
+    figures = read_report(tmp_path, "inference")
+    assert [figure["backend"] for figure in figures] == ["paddle", "torch, labels", "torch, as returned"]
+    assert not any("failed" in figure for figure in figures)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("synthetic", [[], ["--synthetic", 1, 96, 64]])
+def test_training(synthetic, tmp_path):
+    config = write_config(write_dataset(tmp_path / "data"), **{**SANET, "outputs": ["main"]})
+    run_benchmark("training", "--config", config, *synthetic, "--runs", 1, "--save_dir", tmp_path)
+    (figure,) = read_report(tmp_path, "training")
+    parts = [figure[part]["median"] for part in ("data", "forward", "losses", "backward", "update")]
+    assert min(parts) > 0 and sum(parts) == pytest.approx(figure["step"])
+
+
+@pytest.mark.slow
+def test_losses_and_boundary(tmp_path):
+    losses = ["CrossEntropyLoss", "BoundaryBCELoss", "BoundaryAwareOhemCrossEntropyLoss", "EncodingBCELoss"]
+    run_benchmark("losses", "--losses", *losses, "--shape", 1, 4, 32, 48, "--runs", 1, "--save_dir", tmp_path)
+    assert [figure["loss"] for figure in read_report(tmp_path, "losses")] == losses
+    run_benchmark("boundary", "--shape", 1, 32, 48, "--runs", 1, "--num_classes", 4, "--save_dir", tmp_path)
+    assert len(read_report(tmp_path, "boundary")) == 4
+
+
+@pytest.mark.slow
+def test_streaming(tmp_path):
+    export_folder(tmp_path / "exported")
+    run_benchmark(
+        *("streaming", "--model_dir", tmp_path / "exported", "--backend", "inference", "--pictures", 6),
+        *("--size", 64, 32, "--threads", 1, "--save_dir", tmp_path),
+    )
+    (figure,) = read_report(tmp_path, "streaming")
+    assert figure["bare"] > 0 and figure["streaming"] > 0

@@ -1,0 +1,198 @@
+"""tools/export.py: PaddleSeg's files, ONNX, the verdict, and refusals."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+from deploy_support import CLASSES, FoldingCases, export_folder, network, pictures
+from paddleseg.deploy.infer import DeployConfig
+from picture_support import write_config, write_dataset
+
+from paddleseg_ext.command import UserError
+from paddleseg_ext.deploy import exporting
+from paddleseg_ext.deploy.runtimes import Deployment, EagerSession
+from paddleseg_ext.deploy.verdict import compare
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL_FILE = "model.json" if paddle.__version__.startswith("3") else "model.pdmodel"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def config(data):
+    return write_config(data, type="FoldingCases")
+
+
+def run_export(**flags):
+    arguments = []
+    for flag, value in flags.items():
+        values = value if isinstance(value, list) else [] if value is True else [value]
+        arguments += [f"--{flag}", *map(str, values)]
+    tool = runpy.run_path(str(ROOT / "tools/export.py"))
+    with mock.patch.object(sys, "argv", ["export", *arguments]):
+        tool["main"](tool["parse_args"]())
+
+
+def test_files_and_description(config, tmp_path):
+    run_export(config=config, save_dir=tmp_path)
+    assert {MODEL_FILE, "model.pdiparams", "deploy.yaml", "verdict.json"} <= {path.name for path in tmp_path.iterdir()}
+    description = yaml.safe_load((tmp_path / "deploy.yaml").read_text())["Deploy"]
+    assert description == {
+        "model": MODEL_FILE,
+        "params": "model.pdiparams",
+        "transforms": [{"type": "Normalize"}],
+        "input_shape": [-1, 3, -1, -1],
+        "output_op": "argmax",
+        "output_dtype": "int32",
+    }
+    deploy = DeployConfig(str(tmp_path / "deploy.yaml"))  # PaddleSeg's own
+    assert Path(deploy.model).is_file() and Path(deploy.params).is_file()
+
+
+def test_everything_at_once(config, data, tmp_path):
+    pytest.importorskip("paddle2onnx")
+    weights = tmp_path / "weights.pdparams"
+    trained = network()
+    paddle.save(trained.state_dict(), str(weights))
+    run_export(
+        config=config,
+        model_path=weights,
+        save_dir=tmp_path / "out",
+        fold_bn=True,
+        onnx=True,
+        precision=["int8", "bfloat16"],
+        image_path=data / "images",
+    )
+    report = json.loads((tmp_path / "out/verdict.json").read_text())
+    assert report["folding"]["folded"] == 3 and len(report["folding"]["kept"]) == 4
+    assert [verdict["passed"] for verdict in report["verdicts"]] == [True] * 3
+    assert [len(set(verdict["sizes"])) for verdict in report["verdicts"]] == [3] * 3
+    for judged in report["precisions"]:
+        assert 0 < judged["relative_difference"] < 0.3 and judged["label_agreement"] > 0.8
+        assert abs(judged["miou_before"] - judged["miou_after"]) < 0.1
+    exported = Deployment(str(tmp_path / "out"))
+    for picture in pictures():
+        expected = EagerSession(trained)(picture).argmax(1)
+        for backend in ("inference", "onnxruntime"):
+            assert (exported.session(backend)(picture) == expected).mean() >= 0.9999
+
+
+@pytest.mark.parametrize("output_op", ["softmax", "none"])
+def test_output_op_and_fixed_shape(output_op, tmp_path):
+    pytest.importorskip("paddle2onnx")
+    report = export_folder(tmp_path, output_op=output_op, onnx=True, input_shape=[2, 3, 32, 48])
+    assert all(verdict["relative_difference"] < 1e-5 for verdict in report["verdicts"])
+    (picture,) = pictures((32, 48))
+    scores = Deployment(str(tmp_path)).session("onnxruntime")(picture.repeat(2, 0))
+    assert scores.shape == (2, CLASSES, 32, 48)
+    assert output_op == "none" or np.allclose(scores.sum(1), 1, atol=1e-5)
+
+
+def test_argmax_on_channels_last(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("paddle2onnx")
+    export_folder(tmp_path, onnx=True)
+    (argmax,) = [node for node in onnx.load(tmp_path / "model.onnx").graph.node if node.op_type == "ArgMax"]
+    assert [a.i for a in argmax.attribute if a.name == "axis"] == [3]
+
+
+def test_different_result_is_not_written(tmp_path, monkeypatch):
+    real = exporting.Deployment.session
+    monkeypatch.setattr(exporting.Deployment, "session", lambda self, backend: lambda x: 1 - real(self, backend)(x))
+    with pytest.raises(UserError, match="nothing is written.*inference against eager: labels"):
+        export_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inconvertible_network_is_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("paddle2onnx")
+
+    def forward(self, x):
+        return [paddle.nn.functional.adaptive_avg_pool2d(self.conv_first(x), 3)]
+
+    monkeypatch.setattr(FoldingCases, "forward", forward)
+    with pytest.raises(
+        UserError,
+        match="paddle2onnx cannot convert this network: .*[Aa]daptive|model.onnx: ONNX Runtime cannot load it",
+    ):
+        export_folder(tmp_path, onnx=True, output_op="none")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ({"config": "no.yml"}, "--config no.yml: there is no such file"),
+        ({"model_path": "no.pdparams"}, "--model_path no.pdparams: there is no such file"),
+        ({"input_shape": [1, 3, 64]}, "--input_shape .* give four numbers"),
+        ({"precision": "int8"}, "--precision int8 needs --onnx"),
+        ({"image_path": "nowhere"}, "--image_path nowhere"),
+    ],
+)
+def test_wrong_flags(config, tmp_path, flags, message):
+    with pytest.raises(UserError, match=message):
+        run_export(**{"config": config, "save_dir": tmp_path / "out", **flags})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda weights: weights.pop("conv_out.bias"), "no weights for conv_out.bias"),
+        (lambda weights: weights.update({"conv_out.bias": paddle.zeros([7])}), r"conv_out.bias has shape \[7\]"),
+    ],
+)
+def test_weights_that_do_not_fit(config, tmp_path, spoil, message):
+    weights = network().state_dict()
+    spoil(weights)
+    path = str(tmp_path / "weights.pdparams")
+    paddle.save(weights, path)
+    with pytest.raises(UserError, match=message):
+        run_export(config=config, model_path=path, save_dir=tmp_path / "out")
+
+
+def test_not_weights(config, tmp_path):
+    path = tmp_path / "weights.pdparams"
+    path.write_text("no weights")
+    with pytest.raises(UserError, match="not a file of Paddle weights"):
+        run_export(config=config, model_path=path, save_dir=tmp_path / "out")
+
+
+def test_verdict():
+    scores = np.zeros((1, 2, 1, 4), np.float32)
+    scores[0, 1] = [[1, 1, -1, -1]]
+    worse = scores.copy()
+    worse[0, 1, 0, 3] = 0.5
+    verdict = compare("a against b", [scores], lambda picture: worse, [np.zeros((1, 3, 1, 4))])
+    assert (verdict.max_difference, verdict.relative_difference, verdict.label_agreement) == (1.5, 1.5, 0.75)
+    assert verdict.sizes == ["1x4"] and not verdict.passed
+    same = compare("a against a", [scores], lambda picture: scores, [np.zeros((1, 3, 1, 4))])
+    assert same.passed and same.label_agreement == 1
+    worse[:] = np.nan
+    assert not compare("a against NaN", [scores], lambda picture: worse, [np.zeros((1, 3, 1, 4))]).passed
+    with pytest.raises(ValueError, match="shape"):
+        compare("a against b", [scores], lambda picture: scores[:, :1], [np.zeros((1, 3, 1, 4))])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SANet", "EncNet"])
+def test_networks_of_this_package(name, tmp_path):
+    pytest.importorskip("paddle2onnx")
+    from paddleseg.models import ResNet18_vd
+
+    from paddleseg_ext import EncNet, SANet, SANetEncoder
+
+    paddle.seed(0)
+    model = SANet(4, SANetEncoder(base_channels=8)) if name == "SANet" else EncNet(4, ResNet18_vd(), mid_channels=16)
+    report = exporting.export(model, str(tmp_path), [], pictures((64, 96), (100, 75), (128, 64)), fold=True, onnx=True)
+    assert [verdict["passed"] for verdict in report["verdicts"]] == [True] * 3

@@ -1,0 +1,192 @@
+"""tools/predict.py: PaddleSeg's predict, and exported networks on pictures and videos."""
+
+import time
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+from deploy_support import export_folder, network
+from paddleseg.core import infer
+from picture_support import run_tool, write_config, write_dataset
+from PIL import Image
+
+from paddleseg_ext.command import UserError
+from paddleseg_ext.deploy.streaming import Artist, Lanes, restore_size, stream, unreadable_picture
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    """Flags that name a config and weights."""
+    paddle.save(network().state_dict(), str(data / "weights.pdparams"))
+    return {"config": write_config(data, type="FoldingCases"), "model_path": data / "weights.pdparams"}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    export_folder(folder)
+    return folder
+
+
+def outputs(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def labels(folder, name):
+    return np.asarray(Image.open(folder / "pseudo_color_prediction" / name))
+
+
+def test_unreadable_pictures_are_named_and_the_rest_is_done(data, trained, exported, tmp_path, capsys):
+    pictures = tmp_path / "pictures" / "deeper"
+    pictures.mkdir(parents=True)
+    good = (data / "images/p0.png").read_bytes()
+    for name, content in (("good.png", good), ("text.png", b"text"), ("cut.png", good[:2000])):
+        (pictures / name).write_bytes(content)
+    ways = {"paddle": trained, "inference": {"model_dir": exported, "backend": "inference"}}
+    for way, flags in ways.items():
+        assert run_tool("predict", image_path=pictures.parent, save_dir=tmp_path / way, **flags) == 1
+        told = capsys.readouterr().err
+        assert "2 of 3 could not be predicted" in told and "text.png: " in told and "cut.png: " in told
+        assert outputs(tmp_path / way) == [
+            "added_prediction/deeper/good.png",
+            "pseudo_color_prediction/deeper/good.png",
+        ]
+
+
+def test_exported_draws_what_paddleseg_draws(data, trained, exported, tmp_path):
+    colours = [10, 20, 30, 250, 200, 100]
+    flags = {"image_path": data / "images", "custom_color": colours}
+    assert run_tool("predict", save_dir=tmp_path / "a", **flags, **trained) == 0
+    assert run_tool("predict", save_dir=tmp_path / "b", model_dir=exported, backend="inference", **flags) == 0
+    assert outputs(tmp_path / "a") == outputs(tmp_path / "b") and len(outputs(tmp_path / "a")) == 6
+    for name in ("p0.png", "p1.png", "p2.png"):
+        a, b = (labels(tmp_path / way, name) for way in "ab")
+        assert len(np.unique(a)) > 1 and (a == b).mean() >= 0.9999
+        added = [cv2.imread(str(tmp_path / way / "added_prediction" / name)).astype(int) for way in "ab"]
+        assert (np.abs(added[0] - added[1]).max(2) == 0).mean() >= 0.9999
+    palettes = [Image.open(tmp_path / way / "pseudo_color_prediction/p0.png").getpalette() for way in "ab"]
+    assert palettes[0] == palettes[1] and palettes[0][:6] == colours
+
+
+def test_list_file_and_sliding_window(data, trained, tmp_path):
+    flags = {"image_path": data / "val.txt", "save_dir": tmp_path, "is_slide": True, "crop_size": [64, 64]}
+    assert run_tool("predict", stride=[32, 32], **flags, **trained) == 0
+    assert len(outputs(tmp_path)) == 6
+
+
+def write_video(path, count=7, size=(96, 64)):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, size)
+    for index in range(count):
+        writer.write(np.full((size[1], size[0], 3), 30 * index, np.uint8))
+    writer.release()
+
+
+@pytest.mark.parametrize("way", ["paddle", "inference"])
+def test_video(way, trained, exported, tmp_path):
+    write_video(tmp_path / "drive.mp4")
+    flags = trained if way == "paddle" else {"model_dir": exported, "backend": way, "threads": 1}
+    assert run_tool("predict", image_path=tmp_path / "drive.mp4", save_dir=tmp_path / "out", **flags) == 0
+    assert outputs(tmp_path / "out") == ["added_prediction/drive.mp4"]
+    video = cv2.VideoCapture(str(tmp_path / "out/added_prediction/drive.mp4"))
+    frames = [frame for decodes, frame in iter(video.read, (False, None)) if decodes]
+    assert len(frames) == 7 and frames[0].shape == (64, 96, 3)
+    brightness = [frame.mean() for frame in frames]
+    assert brightness == sorted(brightness)  # the frames kept their order
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ({}, "--image_path is missing"),
+        ({"image_path": "nowhere"}, "--image_path nowhere"),
+        ({"image_path": "{data}", "backend": "inference"}, "--backend inference needs --model_dir"),
+        ({"image_path": "{data}", "backend": "inference", "model_dir": "{data}"}, "deploy.yaml: there is no such file"),
+        ({"image_path": "{data}", "backend": "onnxruntime", "model_dir": "{exported}"}, "model.onnx: there is no such"),
+        (
+            {"image_path": "{data}", "backend": "inference", "model_dir": "{exported}", "aug_pred": True},
+            "--aug_pred and",
+        ),
+        (
+            {"image_path": "{data}/broken.mp4", "backend": "inference", "model_dir": "{exported}"},
+            "broken.mp4: not a video",
+        ),
+    ],
+)
+def test_wrong_flags(data, trained, exported, flags, message, tmp_path):
+    (data / "broken.mp4").write_text("no video")
+    flags = {k: v.format(data=data, exported=exported) if isinstance(v, str) else v for k, v in flags.items()}
+    with pytest.raises(UserError, match=message):
+        run_tool("predict", save_dir=tmp_path / "out", **trained, **flags)
+    assert not (tmp_path / "out").exists()
+
+
+def test_exported_scores_are_refused(data, tmp_path):
+    export_folder(tmp_path, output_op="none")
+    with pytest.raises(UserError, match="export with --output_op argmax"):
+        run_tool("predict", image_path=data, backend="inference", model_dir=tmp_path, save_dir=tmp_path / "out")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_stream_keeps_order_and_notes_failures(workers):
+    finished = []
+
+    def work(item):
+        time.sleep(0.002 * (item % 3))
+        if item == 3:
+            raise ValueError("no three")
+        return item
+
+    def collect(item):
+        if item == 5:
+            raise UserError("no five")
+        finished.append(item)
+
+    summary = stream(range(20), work, collect, workers)
+    assert finished == [item for item in range(20) if item not in (3, 5)]
+    assert summary.done == 18 and summary.failed == ["3: no three", "5: no five"]
+    assert str(summary).startswith("18 in ")
+
+
+def test_lanes_share_the_threads():
+    opened = []
+
+    def open_session(threads):
+        opened.append(threads)
+        return lambda pictures: pictures
+
+    for threads, workers, each in ((1, 1, 1), (3, 3, 1), (9, 4, 2)):
+        opened.clear()
+        lanes = Lanes(open_session, threads)
+        assert lanes.workers == workers
+        assert lanes("a picture") == lanes("a picture") == "a picture"
+        assert opened == [each]  # one session for this thread, however often it calls
+
+
+@pytest.mark.parametrize(
+    "trans_info", [[("resize", (40, 30)), ("padding", (50, 50))], [(["resize"], (40, 30))], [("padding", (44, 33))], []]
+)
+def test_restored_size_is_paddlesegs(trans_info):
+    labels = np.random.default_rng(0).integers(0, 4, (64, 64)).astype(np.int32)
+    expected = infer.reverse_transform(paddle.to_tensor(labels[None, None]), trans_info).numpy()[0, 0]
+    found = restore_size(labels, trans_info)
+    assert found.dtype == np.uint8 and found.shape == expected.shape
+    if not any("resize" in info[0] for info in trans_info):
+        assert (found == expected).all()
+
+
+def test_artist_colours():
+    artist = Artist([1, 2, 3, 100, 150, 200] + [0] * 762)
+    blended = artist.blend(np.full((2, 2, 3), 50, np.uint8), np.array([[0, 1], [1, 0]], np.uint8))
+    assert blended[0, 1].tolist() == [110, 90, 70]  # 0.6 * 50 + 0.4 * (200, 150, 100)
+
+
+def test_unreadable_picture(data, tmp_path):
+    assert unreadable_picture(str(data / "images/p0.png")) is None
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "cartoon.png", "GIF")
+    assert "OpenCV" in unreadable_picture(str(tmp_path / "cartoon.png"))
