@@ -30,15 +30,19 @@ demo: $(VENV)/ready
 	@echo "Curves:         $(BIN)/visualdl --logdir $(DEMO)"
 	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/val.log | tail -n 1)"
 
-test: $(VENV)/ready
+test: $(VENV)/ready-to-test
 	$(BIN)/python -m pytest $(TESTS)
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 $(VENV)/ready: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --progress-bar on -e . $(STACK_$(STACK))
+	touch $@
+
+$(VENV)/ready-to-test: $(VENV)/ready
 	$(BIN)/pip install --progress-bar on -e '.[test]' $(STACK_$(STACK))
 	touch $@

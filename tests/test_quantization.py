@@ -43,9 +43,8 @@ def test_labels_stay_close(quantized):
         assert 0.8 < (expected == found).mean() <= 1
 
 
+@pytest.mark.parametrize("quantized", ["none"], indirect=True)
 def test_judgement(quantized, tmp_path):
-    if quantized.output_op != "none":
-        pytest.skip("judged on logits")
     data = write_dataset(tmp_path / "data")
     dataset = Builder(load_config(str(write_config(data, type=FoldingCases.__name__)))).val_dataset
     judged = judge_precision(quantized, "int8", pictures(), dataset)
