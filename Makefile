@@ -23,7 +23,7 @@ DEMO_CONFIG = configs/sanet/sanet_s_street_256x128_300.yml
 demo: $(VENV)/ready
 	$(BIN)/python tools/make_street_dataset.py --save_dir data/street
 	$(BIN)/python tools/train.py --config $(DEMO_CONFIG) --device cpu --seed 1 --do_eval --use_vdl \
-	    --save_interval 150 --keep_checkpoint_max 1 --save_dir $(DEMO)
+	    --save_interval 300 --keep_checkpoint_max 1 --save_dir $(DEMO)
 	$(BIN)/python tools/val.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO)/best_model/model.pdparams \
 	    | tee $(DEMO)/val.log
 	$(BIN)/python tools/predict.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO)/best_model/model.pdparams \
