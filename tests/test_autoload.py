@@ -9,9 +9,9 @@ COMPONENTS = "'SANet' in manager.MODELS.components_dict, 'BoundaryBCELoss' in ma
 SCRIPT = f"from paddleseg.cvlibs import manager; print({COMPONENTS})"
 
 
-def run(code, *flags, **environment):
+def run(code, **environment):
     done = subprocess.run(
-        [sys.executable, *flags, "-c", code],
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
@@ -35,12 +35,6 @@ def test_start_up_imports_nothing_heavy():
     loaded = run("import sys; print(*sys.modules)").stdout.split()
     assert "paddleseg_ext_autoload" in loaded
     assert not {"paddle", "numpy", "paddleseg", "paddleseg_ext", "zlib"} & set(loaded)
-
-
-def test_start_up_costs_less_than_5_ms():
-    times = run("pass", "-X", "importtime").stderr.splitlines()
-    (hook,) = [line for line in times if line.endswith(" paddleseg_ext_autoload")]
-    assert int(hook.split("|")[1]) < 5000  # microseconds, cumulated
 
 
 def test_an_error_of_ours_does_not_reach_the_importing_program(tmp_path):

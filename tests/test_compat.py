@@ -69,11 +69,8 @@ def test_areas_per_class(logits, labels):
 def test_cross_entropy(logits, labels, weight, avg_non_ignore):
     pixel, valid = pixel_cross_entropy(logits, labels)
     coef = np.take(weight or np.ones(CLASSES), np.where(valid, labels.numpy(), 0))
-    if avg_non_ignore:
-        total = (coef * valid).sum()
-    else:  # PaddleSeg 2.9 divides by the number of pixels then
-        total = coef.sum() if compat.PADDLESEG_BEFORE_2_9 else coef.size
-    expected = (pixel * coef).sum() / total
+    of_all = coef.sum() if compat.PADDLESEG_BEFORE_2_9 else coef.size  # 2.9 divides by the number of pixels
+    expected = (pixel * coef).sum() / ((coef * valid).sum() if avg_non_ignore else of_all)
     loss = losses.CrossEntropyLoss(weight=weight, avg_non_ignore=avg_non_ignore)(logits, labels)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
