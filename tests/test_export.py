@@ -178,6 +178,13 @@ def test_verdict():
     assert verdict.sizes == ["1x4"] and not verdict.passed
     same = compare("a against a", [scores], lambda picture: scores, [np.zeros((1, 3, 1, 4))])
     assert same.passed and same.label_agreement == 1
+    tied = scores * [[[[1, 1, 1e-5, 1]]]]  # the third pixel hardly prefers its label
+    labels = scores.argmax(1)
+    labels[0, 0, 2] = 1
+    tie = compare("labels against a", [tied], lambda picture: labels, [np.zeros((1, 3, 1, 4))])
+    assert tie.passed and (tie.label_agreement, tie.ties, tie.max_difference) == (0.75, 0.25, None)
+    labels[0, 0, 3] = 1
+    assert not compare("labels against a", [tied], lambda picture: labels, [np.zeros((1, 3, 1, 4))]).passed
     worse[:] = np.nan
     assert not compare("a against NaN", [scores], lambda picture: worse, [np.zeros((1, 3, 1, 4))]).passed
     with pytest.raises(ValueError, match="shape"):
