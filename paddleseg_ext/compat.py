@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import sys
 from typing import Callable, NamedTuple
 
@@ -299,3 +300,41 @@ def inference_on_a_cpu():
 
     _wrap(Config, "__init__", without_placement)
     _wrap(Config, "enable_memory_optim", on_gpu_only)
+
+
+@_repair(
+    True,
+    "paddle.save writes in place: a run that is killed meanwhile leaves half a checkpoint, and none of the old one",
+    "not fixed in Paddle 3.3 (framework/io.py)",
+)
+def whole_checkpoints():
+    def save_whole(original, obj, path, *args, **kwargs):
+        if not isinstance(path, (str, os.PathLike)):
+            return original(obj, path, *args, **kwargs)
+        original(obj, f"{path}.part", *args, **kwargs)
+        os.replace(f"{path}.part", path)
+
+    _wrap(paddle, "save", save_whole)
+
+
+@_repair(
+    True,
+    "a resumed run forgets the best score and the averaged weights, draws other batches, and a loss that is not a "
+    "number goes unnoticed",
+    "not fixed in develop of October 2024 (core/train.py)",
+)
+def training_run():
+    from paddleseg.utils import logger, utils
+
+    from paddleseg_ext import trainer
+
+    def remember(original, seed=None):
+        trainer.TrainingRun.seed = seed
+        original(seed)
+
+    try:
+        trainer.patch()
+    except RuntimeError as error:  # another PaddleSeg than those known: everything else still works
+        logger.warning(f"{error}: interrupted runs go on as PaddleSeg has them")
+        return
+    _wrap(utils, "set_seed", remember)

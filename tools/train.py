@@ -15,7 +15,7 @@ def parse_args():
     parser.add_argument("--do_eval", action="store_true", help="evaluate at each checkpoint and keep the best model")
     parser.add_argument("--use_vdl", action="store_true", help="log scalars for VisualDL into --save_dir")
     parser.add_argument("--use_ema", action="store_true", help="also keep an exponential moving average of the weights")
-    parser.add_argument("--resume_model", help="checkpoint folder to go on from, e.g. output/iter_1000")
+    parser.add_argument("--resume_model", help="checkpoint to go on from, e.g. output/iter_1000; output: its newest")
     parser.add_argument("--iters", type=int, help="iterations, instead of the YAML's")
     parser.add_argument("--batch_size", type=int, help="batch size per device, instead of the YAML's")
     parser.add_argument("--learning_rate", type=float, help="learning rate, instead of the YAML's")
@@ -23,6 +23,7 @@ def parse_args():
     parser.add_argument("--log_iters", type=int, default=10, help="iterations between lines of the log")
     parser.add_argument("--keep_checkpoint_max", type=int, default=5, help="checkpoints to keep")
     parser.add_argument("--seed", type=int, help="seed of paddle, numpy and random")
+    parser.add_argument("--deterministic", action="store_true", help="with --seed: only cuDNN's deterministic kernels")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "fp16"], help="fp16: mixed precision")
     parser.add_argument("--amp_level", default="O1", choices=["O1", "O2"], help="level of mixed precision")
     parser.add_argument("--profiler_options", help="options of PaddleSeg's train profiler")
@@ -33,6 +34,7 @@ def parse_args():
 
 
 def main(args):
+    import paddle
     from paddleseg.core import train
     from paddleseg.utils import utils
 
@@ -45,11 +47,13 @@ def main(args):
         batch_size=args.batch_size,
         opts=args.opts,
     )
-    check_folders(args)
+    check_flags(args)
     utils.show_env_info()
     utils.show_cfg_info(config)
     utils.set_seed(args.seed)
     utils.set_device(args.device)
+    if args.deterministic and paddle.is_compiled_with_cuda():  # on a CPU every kernel is
+        paddle.set_flags({"FLAGS_cudnn_deterministic": True})
     utils.set_cv2_num_threads(args.num_workers)
     set_data_format(config, args.data_format)
 
@@ -80,21 +84,30 @@ def main(args):
     )
 
 
-def check_folders(args):
+def check_flags(args):
     """Refuse what the trainer would stumble over late, or delete: it removes a file that stands at --save_dir."""
+    if args.deterministic and args.seed is None:
+        raise UserError("--deterministic needs --seed")
     if os.path.isfile(args.save_dir):
         raise UserError(f"--save_dir {args.save_dir}: that is a file; give a folder")
     if args.resume_model is None:
         return
-    for name in ("model.pdparams", "model.pdopt"):
-        if not os.path.isfile(os.path.join(args.resume_model, name)):
+    from paddleseg_ext.trainer import missing_files, newest_checkpoint
+
+    if not os.path.isdir(args.resume_model):
+        raise UserError(f"--resume_model {args.resume_model}: there is no such folder; give one like output/iter_1000")
+    if os.path.normpath(args.resume_model).split("_")[-1].isdigit():
+        missing = missing_files(args.resume_model)
+        if missing:
             raise UserError(
-                f"--resume_model {args.resume_model}: it holds no {name}; give a folder like output/iter_1000"
+                f"--resume_model {args.resume_model}: it holds no {missing[0]}, as a run leaves it that is killed while "
+                "it writes; give the checkpoint before"
             )
-    if not os.path.normpath(args.resume_model).split("_")[-1].isdigit():
-        raise UserError(
-            f"--resume_model {args.resume_model}: its name tells no iteration; give a folder like iter_1000"
-        )
+        return
+    newest = newest_checkpoint(args.resume_model, args.use_ema)
+    if newest is None:
+        raise UserError(f"--resume_model {args.resume_model}: it holds no complete checkpoint like iter_1000")
+    args.resume_model = newest
 
 
 if __name__ == "__main__":

@@ -1,0 +1,247 @@
+"""What PaddleSeg's trainer lacks for long runs: `TrainingRun`, put into it by `patch`.
+
+The trainer keeps the batch sampler, the best score and the losses in local variables of one function, out of reach of
+a wrapper. So `patch` compiles its source again with the `CHANGES`, which keep its lines where they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import math
+import os
+import random
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import paddle
+
+from paddleseg_ext.command import UserError
+from paddleseg_ext.files import write_whole
+
+SCORES = "scores.json"  # in a checkpoint's folder: {"model": [best mIoU, its iteration], "ema_model": ...}
+CHANGES = (  # (what stands once in the source of PaddleSeg's `train`, what comes instead)
+    (
+        "batch_sampler = paddle.io.DistributedBatchSampler(",
+        "run = TrainingRun(train_dataset, losses, save_dir, resume_model, start_iter); train_dataset = run.samples; "
+        "batch_sampler = run.make_sampler(",
+    ),
+    ("best_mean_iou = -1.0\n", "best_mean_iou, best_model_iter = run.best['model']\n"),
+    ("best_ema_mean_iou = -1.0\n", "best_ema_mean_iou, best_ema_model_iter = run.best['ema_model']\n"),
+    ("best_model_iter = -1\n", "\n"),
+    (" init_ema_params(ema_model, model)", " run.init_ema(ema_model, model)"),
+    ("avg_loss += float(loss)", "avg_loss += run.finish_step(iter, loss, loss_list)"),
+    (
+        "                paddle.save(model.state_dict(),",
+        "                run.start_checkpoint(current_save_dir); paddle.save(model.state_dict(),",
+    ),
+    (
+        "                paddle.save(optimizer.state_dict(),",
+        "                run.save_scores(current_save_dir, locals()); paddle.save(optimizer.state_dict(),",
+    ),
+)
+
+
+def patch() -> None:
+    """Change PaddleSeg's `train` in place, so that who has imported it already has the change, too."""
+    module = sys.modules["paddleseg.core.train"]  # `paddleseg.core.train` is the function, which hides it
+    source = inspect.getsource(module)
+    for old, new in CHANGES:
+        if source.count(old) != 1:
+            raise RuntimeError(
+                f"PaddleSeg's trainer has changed: {old.strip()!r} stands there {source.count(old)} times"
+            )
+        source = source.replace(old, new)
+    compiled = compile(source, module.__file__, "exec").co_consts
+    module.TrainingRun = TrainingRun
+    module.train.__code__ = next(code for code in compiled if getattr(code, "co_name", None) == "train")
+
+
+class TrainingRun:
+    """Where a training run stands: which batch comes, the best scores so far, whether its losses are numbers.
+
+    Args:
+        dataset: the training pictures.
+        losses: PaddleSeg's losses, ``{"types": [...], "coef": [...]}``.
+        save_dir: folder of the checkpoints.
+        resume_model: the checkpoint that the run goes on from, or None.
+        start_iter: iterations done before.
+
+    Raises:
+        UserError: `resume_model` holds scores that cannot be read.
+    """
+
+    seed: int | None = None  # of PaddleSeg's `set_seed`
+
+    def __init__(self, dataset, losses: dict, save_dir: str, resume_model: str | None, start_iter: int):
+        self.losses = losses
+        self.resume_model = resume_model
+        self.start_iter = start_iter
+        self.rank = paddle.distributed.ParallelEnv().rank
+        self.samples = SeededSamples(dataset, self.seed)
+        self.best = {"model": (-1.0, -1), "ema_model": (-1.0, -1)}
+        self._seed_network(start_iter)
+        if resume_model is not None:
+            self.best.update(_read_scores(resume_model))
+            if self.rank == 0:
+                self._complete_best_models(save_dir)
+
+    def make_sampler(self, dataset: SeededSamples, **options) -> ResumedSampler:
+        self.sampler = ResumedSampler(dataset, **options)
+        if len(self.sampler) == 0:
+            raise UserError(
+                f"train_dataset: {len(dataset)} pictures on {self.sampler.nranks} devices do not fill a batch of "
+                f"{self.sampler.batch_size}: lower batch_size"
+            )
+        self.sampler.epoch, self.sampler.skipped = divmod(self.start_iter, len(self.sampler))
+        return self.sampler
+
+    def init_ema(self, ema_model: paddle.nn.Layer, model: paddle.nn.Layer) -> None:
+        """Go on with the averaged weights of the checkpoint; PaddleSeg would begin again with `model`'s."""
+        from paddleseg.utils import init_ema_params, logger
+
+        if self.resume_model is None:
+            init_ema_params(ema_model, model)
+            return
+        path = os.path.join(self.resume_model, "ema_model.pdparams")
+        if os.path.isfile(path):
+            ema_model.set_state_dict(paddle.load(path))
+        else:
+            logger.warning(
+                f"{path}: there is no such file: the average begins again with the weights of this checkpoint"
+            )
+            init_ema_params(ema_model, model)
+
+    def finish_step(self, iteration: int, loss: paddle.Tensor, loss_list: Sequence[paddle.Tensor]) -> float:
+        """The loss as the trainer sums it up. Reads the device once, as the trainer itself did in its place.
+
+        Raises:
+            UserError: it is not finite; names the loss, the iteration and the pictures. Nothing was saved since.
+        """
+        value = float(loss)
+        if not math.isfinite(value):
+            types, each = self.losses["types"], [float(one) for one in loss_list]
+            worst = next((i for i, one in enumerate(each) if not math.isfinite(one)), None)
+            name = "the sum of the losses"
+            if worst is not None:
+                name = type(types[worst]).__name__ if len(types) == len(each) else "the network's own loss"
+                name += f" (number {worst + 1} of {len(each)})"
+                value = each[worst]
+            raise UserError(
+                f"iteration {iteration}: {name} is {value}; its pictures: {', '.join(self._pictures(iteration))}; "
+                "lower the learning rate, or resume from the last checkpoint"
+            )
+        self._seed_network(iteration)
+        return value
+
+    def start_checkpoint(self, folder: str) -> None:
+        """New weights never stand beside the optimiser's state of an earlier run: what has no state is no checkpoint."""
+        if os.path.exists(os.path.join(folder, "model.pdopt")):
+            os.remove(os.path.join(folder, "model.pdopt"))
+
+    def save_scores(self, folder: str, trainer: dict) -> None:
+        """Keep the best scores in the checkpoint; the trainer, whose local variables are given, counts this one later."""
+        for kind, score in (("model", "mean_iou"), ("ema_model", "ema_mean_iou")):
+            if score in trainer and trainer[score] > self.best[kind][0]:
+                self.best[kind] = (float(trainer[score]), trainer["iter"])
+        write_whole(os.path.join(folder, SCORES), json.dumps(self.best))
+
+    def _seed_network(self, iteration: int) -> None:
+        """With a seed, what layers draw (dropout) depends on the iteration, not on what was drawn before."""
+        if self.seed is not None:
+            paddle.seed(int(_generator(self.seed, iteration, self.rank).integers(2**31)))
+
+    def _pictures(self, iteration: int) -> list[str]:
+        files = getattr(self.samples.dataset, "file_list", None)
+        batch = self.sampler.batch(iteration)
+        return [files[index][0] if files else f"number {index}" for index in batch]
+
+    def _complete_best_models(self, save_dir: str) -> None:
+        """The checkpoint may be the best model, and the run have ended before it was copied there."""
+        for kind, (_, iteration) in self.best.items():
+            source = os.path.join(self.resume_model, f"{kind}.pdparams")
+            if iteration == self.start_iter and os.path.isfile(source):
+                folder = os.path.join(save_dir, "best_model" if kind == "model" else "ema_best_model")
+                os.makedirs(folder, exist_ok=True)
+                target = os.path.join(folder, f"{kind}.pdparams")
+                shutil.copyfile(source, f"{target}.part")
+                os.replace(f"{target}.part", target)
+
+
+class SeededSamples(paddle.io.Dataset):
+    """`dataset`, repeated without end: sample n is picture ``n % len(dataset)`` in epoch ``n // len(dataset)``.
+
+    With a seed, what the transforms draw depends on (seed, epoch, picture) alone: not on the number of workers, nor on
+    whether the run was interrupted.
+    """
+
+    def __init__(self, dataset, seed: int | None):
+        self.dataset = dataset
+        self.seed = seed
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, number: int):
+        epoch, index = divmod(number, len(self.dataset))
+        if self.seed is not None:
+            generator = _generator(self.seed, epoch, index)
+            random.seed(int(generator.integers(2**32)))
+            np.random.seed(int(generator.integers(2**32)))
+        return self.dataset[index]
+
+
+class ResumedSampler(paddle.io.DistributedBatchSampler):
+    """PaddleSeg's batches from the point on where a run was interrupted: `skipped` batches into `epoch`."""
+
+    skipped = 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        offset = self.epoch * len(self.dataset)
+        batches = itertools.islice(super().__iter__(), self.skipped, None)
+        self.skipped = 0
+        for batch in batches:
+            yield [offset + index for index in batch]
+
+    def batch(self, iteration: int) -> list[int]:
+        """The pictures of an iteration, counted from 1, on this rank."""
+        epoch = self.epoch
+        self.epoch, position = divmod(iteration - 1, len(self))
+        batch = next(itertools.islice(super().__iter__(), position, None))
+        self.epoch = epoch
+        return batch
+
+
+def newest_checkpoint(save_dir: str, use_ema: bool = False) -> str | None:
+    """The newest complete checkpoint ``iter_N`` in `save_dir`; None if it holds none."""
+    found = []
+    for name in os.listdir(save_dir):
+        prefix, _, number = name.rpartition("_")
+        folder = os.path.join(save_dir, name)
+        if prefix == "iter" and number.isdigit() and not missing_files(folder, use_ema):
+            found.append((int(number), folder))
+    return max(found)[1] if found else None
+
+
+def missing_files(checkpoint: str, use_ema: bool = False) -> list[str]:
+    """What a checkpoint lacks to go on from; a run that was killed while it wrote leaves one with gaps."""
+    files = ["model.pdparams", "model.pdopt", *(["ema_model.pdparams"] if use_ema else [])]
+    return [name for name in files if not os.path.isfile(os.path.join(checkpoint, name))]
+
+
+def _generator(*numbers: int) -> np.random.Generator:
+    return np.random.default_rng(numbers)
+
+
+def _read_scores(checkpoint: str) -> dict[str, tuple[float, int]]:
+    path = os.path.join(checkpoint, SCORES)
+    if not os.path.isfile(path):  # a checkpoint of PaddleSeg without this package
+        return {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            return {kind: (float(score), int(iteration)) for kind, (score, iteration) in json.load(file).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not the best scores of a run: {error}; delete it to begin them again") from error

@@ -1,0 +1,353 @@
+"""What `trainer.patch` puts into PaddleSeg's trainer, by itself and in runs that are killed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paddleseg.core import train
+from PIL import Image
+
+from paddleseg_ext import trainer
+from paddleseg_ext.command import UserError
+from paddleseg_ext.trainer import SCORES, ResumedSampler, SeededSamples, TrainingRun, missing_files, newest_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = 3
+ITERATIONS = 24
+
+
+class Noise(paddle.io.Dataset):
+    """Pictures that are drawn anew at every reading."""
+
+    num_classes = CLASSES
+    ignore_index = 255
+
+    def __init__(self, pictures=6):
+        self.file_list = [(f"picture{i}.png", f"label{i}.png") for i in range(pictures)]
+
+    def __len__(self):
+        return len(self.file_list)
+
+    def __getitem__(self, index):
+        return {
+            "img": np.random.rand(3, 8, 8).astype("float32"),
+            "label": np.random.randint(0, CLASSES, (8, 8)).astype("int64"),
+        }
+
+
+class FailingLoss(paddle.nn.Layer):
+    """Cross-entropy that becomes `value` at one iteration."""
+
+    def __init__(self, at=3, value=float("nan")):
+        super().__init__()
+        self.iteration, self.at, self.value = 0, at, value
+
+    def forward(self, logits, labels):
+        self.iteration += 1
+        loss = F.cross_entropy(logits, labels, axis=1)
+        return loss * self.value if self.iteration == self.at else loss
+
+
+class Network(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.conv = paddle.nn.Conv2D(3, CLASSES, 1)
+
+    def forward(self, x):
+        return [self.conv(x)]
+
+
+def run_trainer(save_dir, dataset=None, loss=None, **options):
+    network = Network()
+    train(
+        network,
+        dataset or Noise(),
+        optimizer=paddle.optimizer.SGD(0.1, parameters=network.parameters()),
+        save_dir=str(save_dir),
+        losses={"types": [loss or FailingLoss(at=0)], "coef": [1]},
+        **{"iters": 4, "batch_size": 2, "save_interval": 2, "log_iters": 1, **options},
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_the_first_loss_that_is_no_number_stops_the_run(value, tmp_path):
+    with pytest.raises(UserError) as caught:
+        run_trainer(tmp_path, loss=FailingLoss(at=3, value=value))
+    order = np.random.RandomState(0).permutation(6)  # Paddle's order of the first epoch
+    pictures = ", ".join(f"picture{i}.png" for i in order[4:6])
+    told = f"iteration 3: FailingLoss (number 1 of 1) is {value}; its pictures: {pictures}; lower the learning rate"
+    assert str(caught.value).startswith(told)
+    assert sorted(os.listdir(tmp_path)) == ["iter_2"]
+
+
+def test_less_pictures_than_a_batch(tmp_path):
+    with pytest.raises(UserError, match="1 pictures on 1 devices do not fill a batch of 2: lower batch_size"):
+        run_trainer(tmp_path, dataset=Noise(1))
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.data())
+def test_a_resumed_sampler_goes_on_with_the_same_batches(data):
+    ranks = data.draw(st.integers(1, 3), "ranks")
+    batch = data.draw(st.integers(1, 4), "batch size")
+    pictures = data.draw(st.integers(batch * ranks, 20), "pictures")
+    start = data.draw(st.integers(0, 30), "iterations before")
+    rank = data.draw(st.integers(0, ranks - 1), "rank")
+
+    def batches(start, count):
+        sampler = ResumedSampler(
+            SeededSamples(range(pictures), None),
+            batch_size=batch,
+            num_replicas=ranks,
+            rank=rank,
+            shuffle=True,
+            drop_last=True,
+        )
+        sampler.epoch, sampler.skipped = divmod(start, len(sampler))
+        found = []
+        while len(found) < count:
+            found.extend(sampler)
+        return found[:count], sampler
+
+    whole, sampler = batches(0, start + 10)
+    assert batches(start, 10)[0] == whole[start:]
+    assert [[number % pictures for number in one] for one in whole] == [
+        sampler.batch(iteration) for iteration in range(1, start + 11)
+    ]
+
+
+def test_what_transforms_draw_depends_on_seed_epoch_and_picture():
+    def pictures(seed, *numbers):
+        samples = SeededSamples(Noise(), seed)
+        return [samples[number]["img"] for number in numbers]
+
+    first, second, later = pictures(1, 0, 1, 6)
+    again, *_ = pictures(1, 0)
+    assert np.array_equal(first, again)
+    for other in (second, later, *pictures(2, 0)):
+        assert not np.array_equal(first, other)
+    assert not np.array_equal(*[pictures(None, 0)[0] for _ in range(2)])
+
+
+def write_checkpoint(folder, scores=None, value=1.0, files=("model.pdparams", "model.pdopt")):
+    folder.mkdir(parents=True)
+    for name in files:
+        paddle.save({"w": np.full(2, value, "float32")}, str(folder / name))
+    if scores is not None:
+        (folder / SCORES).write_text(json.dumps(scores))
+    return folder
+
+
+def resumed(checkpoint, start_iter):
+    return TrainingRun(Noise(), {"types": [], "coef": []}, str(checkpoint.parent), str(checkpoint), start_iter)
+
+
+def test_best_scores_are_restored(tmp_path):
+    scores = {"model": [0.5, 10], "ema_model": [0.25, 20]}
+    run = resumed(write_checkpoint(tmp_path / "iter_20", scores), 20)
+    assert run.best == {"model": (0.5, 10), "ema_model": (0.25, 20)}
+    assert not (tmp_path / "best_model").exists()  # that of iteration 10 stays as it was
+    run.save_scores(str(tmp_path / "iter_20"), {"iter": 30, "mean_iou": 0.6, "ema_mean_iou": 0.1})
+    assert resumed(tmp_path / "iter_20", 20).best == {"model": (0.6, 30), "ema_model": (0.25, 20)}
+
+
+def test_a_best_model_that_was_not_copied_any_more(tmp_path):
+    write_checkpoint(tmp_path / "best_model", value=1.0)
+    resumed(write_checkpoint(tmp_path / "iter_20", {"model": [0.5, 20]}, value=2.0), 20)
+    assert paddle.load(str(tmp_path / "best_model/model.pdparams"))["w"].numpy().tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"model": 3}', '{"model": ["a", 1]}'])
+def test_damaged_scores(text, tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "iter_20")
+    (checkpoint / SCORES).write_text(text)
+    with pytest.raises(UserError, match="scores.json: not the best scores of a run"):
+        resumed(checkpoint, 20)
+
+
+def test_a_checkpoint_of_plain_paddleseg(tmp_path):
+    assert resumed(write_checkpoint(tmp_path / "iter_20"), 20).best["model"] == (-1.0, -1)
+
+
+def test_only_whole_checkpoints_are_picked_up(tmp_path):
+    assert newest_checkpoint(str(tmp_path)) is None
+    write_checkpoint(tmp_path / "iter_9")
+    write_checkpoint(tmp_path / "iter_20", files=("model.pdparams", "model.pdopt", "ema_model.pdparams"))
+    write_checkpoint(tmp_path / "iter_100")
+    write_checkpoint(tmp_path / "iter_200", files=("model.pdparams", "model.pdopt.part"))
+    write_checkpoint(tmp_path / "best_model")
+    assert newest_checkpoint(str(tmp_path)) == str(tmp_path / "iter_100")
+    assert newest_checkpoint(str(tmp_path), use_ema=True) == str(tmp_path / "iter_20")
+    assert missing_files(str(tmp_path / "iter_200")) == ["model.pdopt"]
+
+
+def test_old_optimiser_state_goes_before_new_weights_come(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "iter_20")
+    resumed(checkpoint, 20).start_checkpoint(str(checkpoint))
+    assert missing_files(str(checkpoint)) == ["model.pdopt"]
+
+
+def test_an_unknown_trainer_is_left_alone(monkeypatch):
+    before = train.__code__
+    monkeypatch.setattr(trainer, "CHANGES", (*trainer.CHANGES, ("what nobody wrote", "")))
+    with pytest.raises(RuntimeError, match="'what nobody wrote' stands there 0 times"):
+        trainer.patch()
+    assert train.__code__ is before
+
+
+@pytest.mark.slow
+def test_killed_while_saving(tmp_path, record_property):
+    """Whenever a process that saves is killed, the file holds what was saved before or what is saved now."""
+    path, kills = str(tmp_path / "model.pdparams"), 60
+    paddle.save({"w": np.zeros(2_000_000, "float32")}, path)
+    rng = np.random.default_rng(0)
+    interrupted = 0
+    for _ in range(kills):
+        child = os.fork()
+        if child == 0:
+            value = float(paddle.load(path, return_numpy=True)["w"][0])
+            while True:
+                value += 1
+                paddle.save({"w": np.full(2_000_000, value, "float32")}, path)
+        time.sleep(rng.uniform(0.02, 0.12))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        interrupted += os.path.exists(f"{path}.part")
+        weights = paddle.load(path, return_numpy=True)["w"]
+        assert weights.shape == (2_000_000,) and (weights == weights[0]).all()
+    assert interrupted > 5, "hardly ever killed while it wrote"
+    record_property("cases", kills)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """EncNet (its auxiliary head drops out) on pictures that are scaled, cropped and flipped at random."""
+    root = tmp_path_factory.mktemp("training")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 7), ("val", 2)):
+        lines = []
+        for i in range(count):
+            label = rng.integers(0, CLASSES, (4, 4)).astype("uint8").repeat(12, 0).repeat(12, 1)
+            image = label[..., None] * 80 + rng.integers(0, 40, (48, 48, 3))
+            for kind, pixels in (("image", image), ("label", label)):
+                Image.fromarray(pixels.astype("uint8")).save(root / f"{split}{i}_{kind}.png")
+            lines.append(f"{split}{i}_image.png {split}{i}_label.png\n")
+        (root / f"{split}.txt").write_text("".join(lines))
+
+    def dataset(mode, *transforms):
+        return {
+            "type": "Dataset",
+            "dataset_root": str(root),
+            f"{mode}_path": str(root / f"{mode}.txt"),
+            "num_classes": CLASSES,
+            "mode": mode,
+            "transforms": [*transforms, {"type": "Normalize"}],
+        }
+
+    augmentation = (
+        {"type": "ResizeStepScaling"},
+        {"type": "RandomPaddingCrop", "crop_size": [32, 32]},
+        {"type": "RandomHorizontalFlip"},
+        {"type": "RandomDistort"},
+    )
+    settings = {
+        "batch_size": 2,
+        "iters": ITERATIONS,
+        "train_dataset": dataset("train", *augmentation),
+        "val_dataset": dataset("val"),
+        "optimizer": {"type": "SGD", "momentum": 0.9, "weight_decay": 4.0e-5},
+        "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.01, "end_lr": 0, "power": 0.9},
+        "model": {"type": "EncNet", "num_classes": CLASSES, "mid_channels": 32, "backbone": {"type": "ResNet18_vd"}},
+        "loss": {
+            "types": [{"type": "CrossEntropyLoss"}] * 2 + [{"type": "EncodingBCELoss", "num_classes": CLASSES}],
+            "coef": [1, 0.4, 0.2],
+        },
+    }
+    path = root / "config.yml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def command(config, save_dir, *flags, num_workers=1):
+    flags = ("--config", config, "--save_dir", save_dir, "--num_workers", num_workers, *flags)
+    fixed = "--device cpu --do_eval --use_ema --use_vdl --seed 3 --deterministic --log_iters 1 --save_interval 4"
+    return [sys.executable, str(ROOT / "tools" / "train.py"), *fixed.split(), *map(str, flags)]
+
+
+def losses(told):
+    """{iteration: loss} as a log has them."""
+    return {int(i): float(loss) for i, loss in re.findall(r"iter: (\d+)/\d+, loss: ([\d.]+)", told)}
+
+
+def best_model(told):
+    return re.findall(r"The (?:EMA )?model with the best .*", told)[-2:]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config, tmp_path_factory):
+    """(log, output folder) of a run from the first to the last iteration, with no worker."""
+    output = tmp_path_factory.mktemp("uninterrupted")
+    done = subprocess.run(command(config, output, num_workers=0), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout, output
+
+
+def assert_same_weights(output, expected):
+    for name in ("model.pdparams", "ema_model.pdparams", "model.pdopt"):
+        found, wanted = (
+            paddle.load(str(folder / f"iter_{ITERATIONS}" / name), return_numpy=True) for folder in (output, expected)
+        )
+        assert found.keys() == wanted.keys()
+        for key in wanted:
+            if isinstance(wanted[key], np.ndarray):
+                np.testing.assert_allclose(found[key], wanted[key], rtol=1e-6, atol=1e-7, err_msg=f"{name}: {key}")
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_run_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path, record_property):
+    kills, rng = 5, np.random.default_rng(1)
+    expected_log, expected = uninterrupted
+    output, resume, seen = tmp_path / "output", (), {}
+    for _ in range(kills):
+        log = tmp_path / "log.txt"
+        with open(log, "w") as file, subprocess.Popen(command(config, output, *resume), stdout=file) as run:
+            while "iter: " not in log.read_text() and run.poll() is None:
+                time.sleep(0.02)
+            time.sleep(rng.uniform(0, 1.2))
+            run.kill()
+        seen.update(losses(log.read_text()))
+        if output.is_dir() and newest_checkpoint(str(output), use_ema=True):
+            resume = ("--resume_model", output)
+    done = subprocess.run(command(config, output, *resume), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen.update(losses(done.stdout))
+    assert seen == losses(expected_log)
+    assert best_model(done.stdout) == best_model(expected_log)
+    assert_same_weights(output, expected)
+    record_property("cases", kills)
+
+
+@pytest.mark.slow
+def test_resume_refuses_what_is_no_checkpoint(config, tmp_path):
+    write_checkpoint(tmp_path / "iter_4", files=("model.pdparams",))
+    for folder, told in (
+        (tmp_path / "gone", "there is no such folder"),
+        (tmp_path / "iter_4", "it holds no model.pdopt, as a run leaves it that is killed while it writes"),
+        (tmp_path, "it holds no complete checkpoint"),
+    ):
+        done = subprocess.run(
+            command(config, tmp_path / "output", "--resume_model", folder), capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 1 and f"error: --resume_model {folder}: {told}" in done.stderr
