@@ -138,12 +138,12 @@ class TrainingRun:
         return value
 
     def start_checkpoint(self, folder: str) -> None:
-        """New weights never stand beside the optimiser's state of an earlier run: what has no state is no checkpoint."""
+        """New weights never stand beside the optimiser's state of an earlier run: without state it is no checkpoint."""
         if os.path.exists(os.path.join(folder, "model.pdopt")):
             os.remove(os.path.join(folder, "model.pdopt"))
 
     def save_scores(self, folder: str, trainer: dict) -> None:
-        """Keep the best scores in the checkpoint; the trainer, whose local variables are given, counts this one later."""
+        """Keep the best scores; the trainer, whose local variables are given, counts this checkpoint's only later."""
         for kind, score in (("model", "mean_iou"), ("ema_model", "ema_mean_iou")):
             if score in trainer and trainer[score] > self.best[kind][0]:
                 self.best[kind] = (float(trainer[score]), trainer["iter"])

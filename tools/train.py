@@ -100,8 +100,8 @@ def check_flags(args):
         missing = missing_files(args.resume_model)
         if missing:
             raise UserError(
-                f"--resume_model {args.resume_model}: it holds no {missing[0]}, as a run leaves it that is killed while "
-                "it writes; give the checkpoint before"
+                f"--resume_model {args.resume_model}: it holds no {missing[0]}, as a run leaves it that is killed "
+                "while it writes; give the checkpoint before"
             )
         return
     newest = newest_checkpoint(args.resume_model, args.use_ema)
