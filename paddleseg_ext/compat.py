@@ -10,11 +10,15 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import shutil
+import signal
 import sys
 from typing import Callable, NamedTuple
 
 import paddle
 import paddle.nn.functional as F
+
+from paddleseg_ext.command import UserError, one_line
 
 PADDLE = tuple(int(part) for part in paddle.__version__.split(".")[:2])
 # PaddleSeg from git calls itself 0.0.0.dev0 whatever its age, so its age is told by what it has
@@ -251,10 +255,12 @@ def bce_with_logits_pos_weight():
 
 @_repair(
     True,
-    "an error while reading a sample leaves the trainer waiting for ever (num_workers 0) or is lost (workers)",
+    "an error while reading a sample leaves the trainer waiting for ever (num_workers 0) or is lost (workers), as is "
+    "what killed a worker",
     "not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
 )
 def data_loader_errors_reach_the_trainer():
+    from paddle.base import core
     from paddle.io.dataloader import dataloader_iter
 
     def keep_the_error(original, self, *args):
@@ -264,11 +270,37 @@ def data_loader_errors_reach_the_trainer():
             self.reader_error = error
             self._exit_thread_unexpectedly()
 
+    def death(told, out_of_shared_memory):
+        if out_of_shared_memory:
+            megabytes = shutil.disk_usage("/dev/shm").total >> 20
+            return UserError(
+                f"num_workers: the shared memory /dev/shm is full ({megabytes} MB): enlarge it (docker run --shm-size "
+                "8g), or lower num_workers or batch_size"
+            )
+        return UserError(
+            f"num_workers: {told}: if memory ran out (dmesg tells), lower num_workers or batch_size; num_workers 0 "
+            "shows its error"
+        )
+
+    def death_of_one(workers):
+        for worker in workers:
+            code = worker.exitcode
+            if code:
+                cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+                return death(f"the data worker {worker.pid} {cause}", code == -signal.SIGBUS)
+        return None
+
+    def name_the_dead(original):  # from a signal handler, wherever the trainer is at that moment
+        try:
+            original()
+        except SystemError as error:
+            raise death(one_line(error), "/dev/shm" in str(error)) from error
+
     def raise_the_error(original, self):
         try:
             return original(self)
         except SystemError:  # the queue between the threads was closed
-            error = getattr(self, "reader_error", None)
+            error = getattr(self, "reader_error", None) or death_of_one(getattr(self, "_workers", ()))
             if error is None:
                 raise
             if hasattr(self, "_try_shutdown_all"):
@@ -278,6 +310,7 @@ def data_loader_errors_reach_the_trainer():
     for loader in (dataloader_iter._DataLoaderIterSingleProcess, dataloader_iter._DataLoaderIterMultiProcess):
         _wrap(loader, "_thread_loop", keep_the_error)
         _wrap(loader, "__next__", raise_the_error)
+    _wrap(core, "_throw_error_if_process_failed", name_the_dead)
 
 
 @_repair(
