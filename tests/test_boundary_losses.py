@@ -2,10 +2,6 @@
 
 import importlib.util
 import math
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -239,15 +235,3 @@ def test_senseless_hard_pixels_are_refused(arguments):
 def test_registered():
     for cls in (BoundaryBCELoss, MultiClassBoundaryLoss, BoundaryAwareOhemCrossEntropyLoss):
         assert manager.LOSSES[cls.__name__] is cls
-
-
-@pytest.mark.slow
-def test_two_processes_of_which_one_has_nothing_to_learn(tmp_path):
-    script = Path(__file__).parent / "data" / "train_two_processes.py"
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path)]
-    done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    logs = "".join((tmp_path / f"workerlog.{rank}").read_text() for rank in range(2))
-    assert done.returncode == 0, logs
-    first, second = re.findall(r"rank \d: loss (\S+), weights (\S+)", logs)
-    assert float(first[0]) > 0 == float(second[0])
-    assert first[1] == second[1]

@@ -28,7 +28,8 @@ class SANet(nn.Layer):
         head_channels: width of the main and the auxiliary head.
         outputs: what the network returns in training, in the order of the losses in the YAML and "main" first:
             "main" and "aux" logits (N, K, H, W), "boundary" logits (N, boundary_classes, H, W), and "boundary_aware",
-            the pair of main and boundary logits. A head that no output needs is not built.
+            the pair of main and boundary logits, which needs "boundary" beside it. A head that no output needs is
+            not built.
         boundary_classes: 1 for `BoundaryBCELoss`, K for `MultiClassBoundaryLoss`.
         spatial_fusion: see `SimpleAttentionDecoder`.
         align_corners: how logits are resized to the picture's size.
@@ -51,6 +52,8 @@ class SANet(nn.Layer):
         self.outputs = list(outputs)
         if self.outputs[:1] != ["main"] or len(set(outputs)) < len(outputs) or set(outputs) - set(OUTPUTS):
             raise ValueError(f"outputs is {self.outputs}; expected 'main', then any of {list(OUTPUTS[1:])} once")
+        if "boundary_aware" in outputs and "boundary" not in outputs:  # and several processes would stop at step 2
+            raise ValueError(f"outputs is {self.outputs}; 'boundary_aware' trains no boundary head: add 'boundary'")
         self.align_corners = align_corners
 
         if len(backbone.feat_channels) != 5 or len(set(backbone.feat_channels[:3])) != 1:
@@ -73,7 +76,7 @@ class SANet(nn.Layer):
         if "aux" in outputs:
             self.heads.append("aux")
             self.aux_head = segmentation_head(aux_channels, head_channels, num_classes)
-        if {"boundary", "boundary_aware"} & set(outputs):
+        if "boundary" in outputs:
             self.heads.append("boundary")
             self.boundary_head = segmentation_head(channels, channels // 4, boundary_classes)
 
