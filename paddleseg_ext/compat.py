@@ -7,6 +7,7 @@ What was already there is wrapped rather than replaced where that is possible.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib.util
 import os
@@ -311,6 +312,21 @@ def data_loader_errors_reach_the_trainer():
         _wrap(loader, "_thread_loop", keep_the_error)
         _wrap(loader, "__next__", raise_the_error)
     _wrap(core, "_throw_error_if_process_failed", name_the_dead)
+
+
+@_repair(
+    sys.platform == "linux",
+    "data workers of a trainer that was killed wait for it for ever, since they take a timeout for `block`",
+    "not fixed in Paddle 3.3 (io/dataloader/worker.py)",
+)
+def data_workers_end_with_the_trainer():
+    from paddle.io.dataloader import dataloader_iter
+
+    def end_with_the_parent(original, *args, **kwargs):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        original(*args, **kwargs)
+
+    _wrap(dataloader_iter, "_worker_loop", end_with_the_parent)
 
 
 @_repair(

@@ -315,6 +315,25 @@ def assert_same_weights(output, expected):
                 np.testing.assert_allclose(found[key], wanted[key], rtol=1e-6, atol=1e-7, err_msg=f"{name}: {key}")
 
 
+def processes_with(argument):
+    """The processes of this machine with that argument."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(argument).encode() in path.read_bytes().split(b"\0"):
+                found.append(path.parent.name)
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
+def wait_for(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_the_run_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path, record_property):
     kills, rng = 5, np.random.default_rng(1)
@@ -327,6 +346,7 @@ def test_killed_at_any_moment_the_run_ends_as_if_it_had_not_been(config, uninter
                 time.sleep(0.02)
             time.sleep(rng.uniform(0, 1.2))
             run.kill()
+        assert wait_for(lambda: not processes_with(output)), "data workers outlive the trainer"
         seen.update(losses(log.read_text()))
         if output.is_dir() and newest_checkpoint(str(output), use_ema=True):
             resume = ("--resume_model", output)
