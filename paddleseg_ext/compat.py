@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+from types import SimpleNamespace
 from typing import Callable, NamedTuple
 
 import paddle
@@ -364,6 +365,19 @@ def whole_checkpoints():
         os.replace(f"{path}.part", path)
 
     _wrap(paddle, "save", save_whole)
+
+
+@_repair(
+    True,
+    "paddle.load calls any function that a checkpoint names",
+    "not fixed in Paddle 3.3 (framework/io.py)",
+)
+def checkpoints_without_code():
+    from paddle.framework import io
+
+    from paddleseg_ext.weights.paddle_file import read_pickle
+
+    io.pickle = SimpleNamespace(**{**vars(io.pickle), "load": read_pickle})
 
 
 @_repair(

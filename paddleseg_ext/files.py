@@ -1,11 +1,140 @@
-"""Reading pictures, and writing files whole or not at all."""
+"""Reading files that may hold anything, and writing files whole or not at all."""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 
 import cv2
 import numpy as np
+import yaml
+from PIL import Image
+
+from paddleseg_ext.command import UserError, one_line
+
+PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "GIF")
+"""What Pillow is to recognise: other formats are none that data sets have, and some start programs (EPS)."""
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+"""Of the files that PaddleSeg takes for pictures."""
+
+NO_NAME = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\ufeff")
+"""Control characters, ends of lines, bytes that are no UTF-8, and a byte order mark."""
+
+PIXELS_PER_BYTE = 10_000
+"""More than any file holds: a PNG of one colour reaches 8256 (1-bit), a JPEG 512."""
+
+MAX_YAML_NODES = 100_000
+
+
+def read_bytes(path: str) -> bytes:
+    """Raises `UserError` if there is no such file, or nothing in it."""
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: there is no such file")
+    with open(path, "rb") as file:
+        content = file.read()
+    if not content:
+        raise UserError(f"{path}: an empty file: copy or download it again")
+    return content
+
+
+def read_yaml(path: str) -> dict:
+    """The keys and values of a YAML file.
+
+    Raises:
+        UserError: no such file, not YAML of plain values, no keys, or aliases that multiply without end.
+    """
+    encoded = read_bytes(path)
+    try:
+        content = yaml.safe_load(encoded.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text in UTF-8 (byte {error.start}): save it as such") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise UserError(f"{path}, line {mark.line + 1}: not valid YAML: {error.problem}") from error
+    except Exception as error:  # whatever PyYAML makes of odd tags, numbers and nesting
+        raise UserError(f"{path}: not valid YAML: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no keys with values: is it a YAML file of a config?")
+    if expands_beyond(content, MAX_YAML_NODES):
+        raise UserError(f"{path}: its aliases unfold to more than {MAX_YAML_NODES} values: take some out")
+    return content
+
+
+def expands_beyond(content, limit: int) -> bool:
+    """Whether more than `limit` values are in nested dicts, lists and tuples, shared ones counted each time."""
+    todo, count = [content], 0
+    while todo and count <= limit:
+        value = todo.pop()
+        count += 1
+        if isinstance(value, dict):
+            todo.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            todo.extend(value)
+    return count > limit
+
+
+def below(root: str | os.PathLike, name: str) -> str:
+    """The path of a file in `root` that another file names, relative to `root` or not.
+
+    Raises:
+        ValueError: no name that a file can have, or one outside of `root`.
+    """
+    if NO_NAME.search(name):
+        raise ValueError(f"{name[:80]!a} is no name of a file: UTF-8 without byte order mark or control characters is")
+    path = os.path.normpath(os.path.join(root, name))
+    first = os.path.relpath(path, root or os.curdir).split(os.sep)[0]
+    if first == os.pardir:
+        raise ValueError(f"{name} leads out of {root or 'its folder'}: only files in there can be named")
+    if first == os.curdir:
+        raise ValueError(f"an empty name: expected that of a file in {root or 'its folder'}")
+    return path
+
+
+def open_picture(file: str | io.BytesIO) -> Image.Image:
+    """A picture that is not decoded yet.
+
+    Every picture goes through here before it is decoded, since a header that declares a huge size takes that memory.
+    The limits are Pillow's own, 2 * `Image.MAX_IMAGE_PIXELS` (179 million pixels, 0.5 GB), and `PIXELS_PER_BYTE`.
+
+    Raises:
+        TooLarge: the header declares more pixels.
+        ValueError: no picture.
+    """
+    size = os.path.getsize(file) if isinstance(file, str) else file.getbuffer().nbytes
+    try:
+        picture = Image.open(file, formats=PICTURE_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"its header declares more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels") from error
+    except Exception as error:  # whatever a codec makes of foreign bytes
+        raise ValueError(f"not a readable picture ({', '.join(PICTURE_FORMATS)})") from error
+    if picture.width * picture.height > PIXELS_PER_BYTE * max(size, 100):
+        picture.close()
+        raise TooLarge(f"its header declares {picture.width}x{picture.height} pixels, too many for {size} bytes")
+    return picture
+
+
+class TooLarge(ValueError):
+    """A picture whose header declares more pixels than there can be."""
+
+
+def require_end(picture: Image.Image) -> None:
+    """Refuse a JPEG that is cut short: OpenCV fills up the rest with grey, while other formats do not decode then.
+
+    Raises:
+        ValueError: the picture has no end.
+    """
+    if picture.format not in ("JPEG", "MPO"):
+        return
+    picture.fp.seek(0)
+    encoded = picture.fp.read()
+    if encoded.rfind(b"\xff\xd9") > encoded.rfind(b"\xff\xda"):  # its last scan is followed by the mark of the end
+        return
+    try:
+        picture.load()  # what follows the end, a film for example, may look like another scan
+    except OSError as error:
+        raise ValueError(f"cut short ({one_line(error)})") from error
 
 
 def read_image(path: str) -> np.ndarray:
@@ -14,7 +143,9 @@ def read_image(path: str) -> np.ndarray:
     Goes through a buffer because `cv2.imread` takes no non-Latin path on Windows.
     """
     encoded = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    with open_picture(io.BytesIO(encoded)) as picture:
+        require_end(picture)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError("not a readable picture")
     return image

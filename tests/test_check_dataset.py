@@ -180,7 +180,7 @@ MISTAKES = {
     "truncated picture": (lambda root: os.truncate(root / IMAGE, 2000), [("image_unreadable", IMAGE)]),
     "truncated label": (lambda root: os.truncate(root / LABEL, 300), [("label_unreadable", LABEL)]),
     "bomb": (lambda root: (root / IMAGE).write_bytes(png_with_size(30000, 30000)), [("too_large", IMAGE)]),
-    "smaller bomb": (lambda root: (root / LABEL).write_bytes(png_with_size(10000, 10000)), [("too_large", LABEL)]),
+    "smaller bomb": (lambda root: (root / LABEL).write_bytes(png_with_size(14000, 14000)), [("too_large", LABEL)]),
     "alpha": (edit_image(lambda image: image.convert("RGBA")), [("image_channels", IMAGE)]),
     "grey": (edit_image(lambda image: image.convert("L")), [("image_channels", IMAGE)]),
     "16-bit picture": (

@@ -43,16 +43,17 @@ def parse_args():
         type=int,
         help="pictures of the YAML's val_dataset for the mIoU of each precision; 0: none (default: all)",
     )
+    ours.add_argument("--opts", nargs="+", help="key=value changes of the YAML, e.g. val_dataset.dataset_root=DIR")
     return parser.parse_args()
 
 
 def main(args):
     from paddleseg.utils import logger, utils
 
-    from paddleseg_ext.building import Builder, load_config
-    from paddleseg_ext.deploy.exporting import calibration_inputs, checking_inputs, export, load_weights
+    from paddleseg_ext.building import Builder, load_config, load_weights
+    from paddleseg_ext.deploy.exporting import calibration_inputs, checking_inputs, export
 
-    config = load_config(args.config)
+    config = load_config(args.config, opts=args.opts)
     if args.input_shape is not None and (len(args.input_shape) != 4 or min(args.input_shape) < 1):
         raise UserError(f"--input_shape {args.input_shape}: give four numbers, e.g. 1 3 1024 2048")
     if "int8" in args.precision and not (args.onnx and args.image_path):

@@ -12,17 +12,13 @@ from typing import Callable
 
 import numpy as np
 from paddleseg.cvlibs import Config
-from paddleseg.datasets import Cityscapes
-from paddleseg.utils import visualize
-from PIL import Image
 from tqdm import tqdm
 
 from paddleseg_ext.building import Builder, list_images
 from paddleseg_ext.command import UserError, nearest, one_line
-from paddleseg_ext.datasets.camvid import CamVid
-from paddleseg_ext.datasets.gtav import GTAV
-from paddleseg_ext.datasets.palettes import LabelDecoder, camvid_decoder, gtav_decoder
-from paddleseg_ext.files import read_image
+from paddleseg_ext.datasets.description import describe
+from paddleseg_ext.datasets.palettes import LabelDecoder
+from paddleseg_ext.files import open_picture, read_image
 
 
 def picture_arguments(description: str, save_dir: str) -> argparse.ArgumentParser:
@@ -59,7 +55,7 @@ class Picture:
 
 def list_pictures(image_path: str | None, label_path: str | None = None, flag: str = "--image_path") -> list[Picture]:
     """The pictures of `flag`, each once, with the labels that `--label_path` or the list itself names."""
-    paths, folder = list_images(image_path, flag)
+    paths, folder = list_images(image_path, flag, outside=True)
     paths = [os.path.abspath(path) for path in dict.fromkeys(paths)]
     root = image_path if os.path.isdir(image_path) else os.path.commonpath([os.path.dirname(path) for path in paths])
     names = [Path(os.path.relpath(path, root)) for path in paths]
@@ -134,20 +130,10 @@ class Classes:
     @classmethod
     def of(cls, config: Config) -> Classes:
         """The classes of a config's validation data set."""
-        dataset, settings = Builder(config).val_dataset_class, config.val_dataset_cfg
-        described = GTAV if dataset is Cityscapes else dataset  # GTAV has the classes and colours of Cityscapes
-        num_classes = getattr(dataset, "NUM_CLASSES", None) or settings["num_classes"]
+        classes = describe(Builder(config).val_dataset_class, config.val_dataset_cfg)
         colours = np.zeros((256, 3), np.uint8)
-        palette = getattr(described, "PALETTE", None) or visualize.get_color_map_list(num_classes)
-        colours[:num_classes] = np.reshape(palette, (-1, 3))[:num_classes]
-        names = getattr(described, "CLASSES", None) or [f"class {index}" for index in range(num_classes)]
-        ignore_index = getattr(dataset, "IGNORE_INDEX", settings.get("ignore_index", 255))
-        decoder = None
-        if issubclass(dataset, CamVid):
-            decoder = camvid_decoder(settings.get("others", "ignore"))
-        elif issubclass(dataset, GTAV):
-            decoder = gtav_decoder(num_classes)
-        return cls(tuple(names), colours, ignore_index, decoder)
+        colours[: len(classes.names)] = classes.colours
+        return cls(classes.names, colours, classes.ignore_index, classes.decoder)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -165,7 +151,7 @@ class Classes:
         if self.decoder is not None:
             label = self.decoder.read(path)
         else:
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 label = np.asarray(picture)
         expected = label.shape[:2] if size is None else tuple(size)
         if label.shape != expected:

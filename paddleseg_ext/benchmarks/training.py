@@ -63,7 +63,7 @@ def measure(path: str, synthetic: list[int] | None, device: str, warm_up: int, r
     builder = Builder(config)
     network, optimizer, losses = builder.model, builder.optimizer, builder.loss
     network.train()
-    batches = _random_batches(config, synthetic) if synthetic else _batches(builder.train_dataset, config.batch_size)
+    batches = _random_batches(network, synthetic) if synthetic else _batches(builder.train_dataset, config.batch_size)
 
     seconds = {part: [] for part in PARTS}
     for _ in range(warm_up + runs):
@@ -102,13 +102,13 @@ def _batches(dataset, batch_size: int):
         yield from paddle.io.DataLoader(dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=0)
 
 
-def _random_batches(config, synthetic: list[int]):
+def _random_batches(network, synthetic: list[int]):
     """Noise, labelled in rectangles of a sixteenth of the side, with a strip of ignored pixels."""
     import paddle
 
     batch, width, height = synthetic
     random = np.random.default_rng(0)
-    classes = config.model_cfg["num_classes"]
+    classes = network(paddle.zeros([batch, 3, height, width]))[0].shape[1]
     while True:
         image = random.standard_normal((batch, 3, height, width)).astype(np.float32)
         coarse = random.integers(0, classes, (batch, 16, 16))

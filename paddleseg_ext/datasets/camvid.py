@@ -5,7 +5,7 @@ from __future__ import annotations
 from paddleseg.cvlibs import manager
 
 from paddleseg_ext.datasets.decoded import DecodedDataset
-from paddleseg_ext.datasets.palettes import CAMVID, camvid_decoder
+from paddleseg_ext.datasets.palettes import CAMVID, LabelDecoder, camvid_decoder
 
 
 @manager.DATASETS.add_component
@@ -42,5 +42,10 @@ class CamVid(DecodedDataset):
     ):
         if others not in ("ignore", "merge"):
             raise ValueError(f"others: {others}, expected ignore or merge")
-        self.decoder = camvid_decoder(others)
+        self.decoder = self.decoder_of({"others": others})
         super().__init__(transforms, dataset_root, mode, train_path, val_path, test_path, separator, edge)
+
+    @classmethod
+    def decoder_of(cls, settings: dict) -> LabelDecoder:
+        """How labels are read with the arguments `settings`."""
+        return camvid_decoder(settings.get("others", "ignore"))

@@ -12,9 +12,9 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from paddleseg_ext.datasets.checking import IGNORED, KINDS, Finding, Problem, Split, open_picture
+from paddleseg_ext.datasets.checking import IGNORED, KINDS, Finding, Problem, Split
 from paddleseg_ext.datasets.palettes import UNKNOWN
-from paddleseg_ext.files import write_whole
+from paddleseg_ext.files import open_picture, write_whole
 
 SHOWN_FILES = 5  # of a kind, on the screen
 SHOWN_FILES_IN_PAGE = 100

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import warnings
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -22,20 +21,19 @@ from tqdm import tqdm
 
 from paddleseg_ext.command import UserError, nearest, one_line
 from paddleseg_ext.datasets import cityscapes_classes
-from paddleseg_ext.datasets.camvid import CamVid
 from paddleseg_ext.datasets.decoded import DecodedDataset
-from paddleseg_ext.datasets.gtav import GTAV
+from paddleseg_ext.datasets.description import describe
 from paddleseg_ext.datasets.pairing import (
     LAYOUTS,
     SPLITS,
     Layout,
-    below,
     find_layout,
     find_partners,
     list_in,
     read_list,
 )
-from paddleseg_ext.datasets.palettes import UNKNOWN, LabelDecoder, camvid_decoder, gtav_decoder
+from paddleseg_ext.datasets.palettes import UNKNOWN, LabelDecoder
+from paddleseg_ext.files import TooLarge, below, open_picture
 
 IGNORED = cityscapes_classes.IGNORE_INDEX
 
@@ -50,8 +48,8 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "no_pictures": ("A split has no pictures", "mend dataset_root, or the list"),
     "outside_root": (
-        "A list names a file outside of the data set",
-        "write paths relative to dataset_root, without ..",
+        "A list names no file of the data set",
+        "write paths below dataset_root, without .., as UTF-8",
     ),
     "image_missing": ("There is no such picture", "add the file, or take its label or line out"),
     "label_missing": (
@@ -68,8 +66,8 @@ KINDS: dict[str, tuple[str, str]] = {
         "keep it in one: figures measured on pictures that were trained on are too good",
     ),
     "too_large": (
-        f"The header claims more than {Image.MAX_IMAGE_PIXELS} pixels",
-        "replace the file, or cut the picture into tiles; it was not decoded",
+        "The header declares more pixels than there can be",
+        "replace the file, or cut the picture into tiles",
     ),
     "image_unreadable": ("The picture cannot be decoded", "copy or download it again"),
     "label_unreadable": ("The label cannot be decoded", "copy or download it again"),
@@ -220,29 +218,17 @@ def _splits_of(settings: dict) -> list[Split]:
 
 
 def _new_split(component: type, settings: dict, name: str) -> Split:
-    num_classes = getattr(component, "NUM_CLASSES", None) or settings.get("num_classes")
-    if num_classes is None or not 0 < num_classes < UNKNOWN:
-        raise UserError(f"num_classes: {num_classes}: give the number of classes, up to {UNKNOWN - 1}")
-    names, palette = getattr(component, "CLASSES", None), getattr(component, "PALETTE", None)
-    if component is Cityscapes:
-        names, palette = cityscapes_classes.CLASSES, GTAV.PALETTE
+    classes = describe(component, settings)
+    num_classes = len(classes.names)
     colours = np.array(get_color_map_list(256), np.uint8).reshape(-1, 3)
-    if palette is not None:
-        colours[: len(palette)] = palette
-
-    if issubclass(component, CamVid):
-        decoder = camvid_decoder(settings.get("others", "ignore"))
-    elif issubclass(component, GTAV):
-        decoder = gtav_decoder(num_classes)
-    else:
-        ignore_index = getattr(component, "IGNORE_INDEX", settings.get("ignore_index", IGNORED))
-        decoder = LabelDecoder({i: i for i in range(num_classes)} | {ignore_index: IGNORED}, colours={})
+    colours[:num_classes] = classes.colours
+    indices = {i: i for i in range(num_classes)} | {classes.ignore_index: IGNORED}
     return Split(
         name=name,
         root=settings["dataset_root"],
-        class_names=list(names or (f"class {i}" for i in range(num_classes))),
+        class_names=list(classes.names),
         colours=colours,
-        decoder=decoder,
+        decoder=classes.decoder or LabelDecoder(indices, colours={}),
         channels=getattr(component, "IMG_CHANNELS", settings.get("img_channels", 3)),
     )
 
@@ -368,16 +354,6 @@ def inspect(split: Split, sample: Sample) -> Finding:
     return Finding(problems, pixels, ignored, digest)
 
 
-def open_picture(path: str) -> Image.Image:
-    """A picture, not decoded yet; one whose header claims too many pixels raises `Image.DecompressionBombError`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            return Image.open(path)
-        except Image.DecompressionBombWarning as warning:
-            raise Image.DecompressionBombError(str(warning)) from warning
-
-
 def _load(path: str, what: str, complain) -> Image.Image | None:
     if not os.path.isfile(path):
         complain(f"{what}_missing", path)
@@ -385,7 +361,7 @@ def _load(path: str, what: str, complain) -> Image.Image | None:
     try:
         picture = open_picture(path)
         picture.load()
-    except Image.DecompressionBombError as error:
+    except TooLarge as error:
         complain("too_large", path, one_line(error))
     except Exception as error:  # whatever a codec makes of a broken file
         complain(f"{what}_unreadable", path, "0 bytes" if os.path.getsize(path) == 0 else one_line(error))
@@ -401,11 +377,19 @@ def _inspect_image(image: Image.Image, path: str, channels: int, complain) -> No
     if image.mode != {1: "L", 3: "RGB"}[channels] or depth == 16:
         what = {"L": "grey", "RGBA": "with alpha", "LA": "grey with alpha", "P": "palette"}.get(image.mode, image.mode)
         complain("image_channels", path, f"{'16-bit ' * (depth == 16)}{what}, expected 8-bit, {channels} channels")
-    if image.getexif().get(0x0112, 1) not in (0, 1):
-        complain("image_rotated", path, f"EXIF orientation {image.getexif()[0x0112]}")
+    orientation = _orientation(image)
+    if orientation not in (0, 1):
+        complain("image_rotated", path, f"EXIF orientation {orientation}")
     extrema = image.getextrema()
     if all(low == high for low, high in (extrema if isinstance(extrema[0], tuple) else [extrema])):
         complain("image_blank", path)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(0x0112, 1)
+    except Exception:  # damaged EXIF, which OpenCV passes over
+        return 1
 
 
 def _png_depth(path: str) -> int | None:

@@ -20,8 +20,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from paddleseg_ext.command import UserError
+from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.cityscapes_classes import CLASSES, LABEL_IDS, train_ids_to_label_ids
+from paddleseg_ext.files import open_picture
 
 SCENE_NAME = re.compile(r"^[A-Za-z-]+_\d{6}_\d{6}(?!\d)")
 ARCHIVE = "submission.zip"
@@ -40,8 +41,11 @@ class Scene:
     @property
     def size(self) -> tuple[int, int]:
         """(width, height), from the head of the file."""
-        with Image.open(self.image) as picture:
-            return picture.size
+        try:
+            with open_picture(str(self.image)) as picture:
+                return picture.size
+        except ValueError as error:
+            raise UserError(f"{self.image}: {error}") from error
 
     @property
     def file_name(self) -> str:
@@ -94,17 +98,22 @@ def read_predictions(folder: str, scenes: list[Scene]) -> Iterable[np.ndarray]:
 
 
 def _read_train_ids(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as picture:
-            mode, train_ids = picture.mode, np.asarray(picture)
-    except OSError as error:
-        raise UserError(f"{path}: not a picture that can be read: {error}") from error
+    mode, train_ids = _decode(str(path), path)
     if mode not in ("L", "P"):
         raise UserError(f"{path}: a picture of mode {mode}, expected 8-bit grey or palette with train ids 0 to 18")
     if train_ids.max() >= len(CLASSES):
         hint = "; these look like label ids already" if np.isin(train_ids, LABEL_IDS).all() else ""
         raise UserError(f"{path}: holds {train_ids.max()}, expected train ids 0 to 18{hint}")
     return train_ids
+
+
+def _decode(file: str | io.BytesIO, name: str | Path) -> tuple[str, np.ndarray]:
+    """The mode and the pixels of a picture; `name` is what an error calls it."""
+    try:
+        with open_picture(file) as picture:
+            return picture.mode, np.asarray(picture)
+    except Exception as error:  # whatever a codec makes of a broken file
+        raise UserError(f"{name}: not a picture that can be read: {one_line(error)}") from error
 
 
 def make_submission(scenes: list[Scene], predictions: Iterable[np.ndarray], save_dir: str) -> Path:
@@ -163,8 +172,7 @@ def check_submission(archive: str | Path, scenes: list[Scene]) -> None:
 
 
 def _check_label_ids(name: str, png: bytes, size: tuple[int, int]) -> None:
-    with Image.open(io.BytesIO(png)) as picture:
-        mode, label_ids = picture.mode, np.asarray(picture)
+    mode, label_ids = _decode(io.BytesIO(png), name)
     if mode != "L":
         raise UserError(f"{name}: a picture of mode {mode}, expected 8-bit grey")
     if label_ids.shape != size[::-1]:

@@ -9,11 +9,11 @@ import paddleseg.transforms.functional as F
 from paddleseg.datasets import Dataset
 from paddleseg.transforms import Compose
 from paddleseg.utils import logger
-from PIL import Image
 
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
-from paddleseg_ext.datasets.pairing import SPLITS, below, find_layout, find_partners, list_in, read_pairs
+from paddleseg_ext.datasets.pairing import SPLITS, find_layout, find_partners, list_in, read_pairs
 from paddleseg_ext.datasets.palettes import LabelDecoder
+from paddleseg_ext.files import open_picture
 
 BLANK_BYTES = 1 << 16
 """A picture of one colour compresses to less than this; only such small files are opened to look for blank ones."""
@@ -84,14 +84,8 @@ class DecodedDataset(Dataset):
             )
 
     def _from_list(self, list_path: str, separator: str) -> list[list[str | None]]:
-        files = []
-        for number, fields in read_pairs(list_path, separator, labels_optional=self.mode == "test"):
-            try:
-                image, *label = (below(self.dataset_root, name) for name in fields)
-            except ValueError as error:
-                raise ValueError(f"{list_path}, line {number}: {error}") from error
-            files.append([image, label[0] if label else None])
-        return files
+        pairs = read_pairs(list_path, self.dataset_root, separator, labels_optional=self.mode == "test")
+        return [[image, label[0] if label else None] for image, *label in pairs]
 
     def __getitem__(self, index: int) -> dict:
         image, label = self.file_list[index]
@@ -113,7 +107,7 @@ class DecodedDataset(Dataset):
     @staticmethod
     def _check_size(image: str, label: str, classes: np.ndarray) -> None:
         """A larger label would be cropped out of place without an error; GTAV has such pairs."""
-        with Image.open(image) as picture:
+        with open_picture(image) as picture:
             width, height = picture.size
         if classes.shape != (height, width):
             label_height, label_width = classes.shape
@@ -130,8 +124,8 @@ def is_blank(path: str) -> bool:
     if os.path.getsize(path) == 0:
         return True
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             extrema = picture.getextrema()
-    except (OSError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError):
         return False
     return all(low == high for low, high in (extrema if isinstance(extrema[0], tuple) else [extrema]))

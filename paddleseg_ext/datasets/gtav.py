@@ -30,7 +30,12 @@ class GTAV(DecodedDataset):
 
     @cached_property
     def decoder(self) -> LabelDecoder:
-        return gtav_decoder(self.NUM_CLASSES)
+        return self.decoder_of({})
+
+    @classmethod
+    def decoder_of(cls, settings: dict) -> LabelDecoder:
+        """How labels are read with the arguments `settings`."""
+        return gtav_decoder(cls.NUM_CLASSES)
 
 
 @manager.DATASETS.add_component

@@ -6,17 +6,17 @@ import os
 
 import cv2
 import paddle
-from PIL import Image
 
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.pairing import read_pairs
+from paddleseg_ext.files import open_picture, require_end
 
 
 def check_list(dataset_arguments: dict) -> None:
     """Check the file list that a data set's arguments name (`train_path`, `val_path` or `test_path` by `mode`).
 
     Raises:
-        UserError: the list is missing or a line has the wrong number of fields; names file and line.
+        UserError: the list is missing or empty, or a line is not as `read_pairs` wants it; names file and line.
     """
     mode = str(dataset_arguments.get("mode", "train")).lower()
     path = dataset_arguments.get(f"{mode}_path")
@@ -24,11 +24,13 @@ def check_list(dataset_arguments: dict) -> None:
         return
     if not os.path.isfile(path):
         raise UserError(f"{mode}_path: {path}: there is no such file (tools/create_dataset_list.py makes one)")
+    root, separator = dataset_arguments.get("dataset_root") or "", dataset_arguments.get("separator", " ")
     try:
-        for _ in read_pairs(path, dataset_arguments.get("separator", " "), labels_optional=mode == "test"):
-            pass
+        lines = sum(1 for _ in read_pairs(path, root, separator, labels_optional=mode == "test"))
     except ValueError as error:
         raise UserError(str(error)) from error
+    if not lines:
+        raise UserError(f"{path}: an empty list: write a line `image{separator}label` for each picture")
 
 
 def guard(dataset: paddle.io.Dataset) -> paddle.io.Dataset:
@@ -65,12 +67,13 @@ class GuardedTransforms:
 
 
 def _picture_size(path: str) -> tuple[int, int]:
-    """(width, height) from the header of a picture whose pixels can be decoded."""
+    """(width, height) from the header of a picture that is whole."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
+            require_end(picture)
             return picture.size
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a picture that can be read: {one_line(error)}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {one_line(error)}: replace it") from error
 
 
 def _check_files(file_list) -> None:

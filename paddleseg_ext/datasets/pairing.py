@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.files import write_whole
+from paddleseg_ext.datasets.mat_file import read_mat
+from paddleseg_ext.files import below, write_whole
 
 SPLITS = ("train", "val", "test")
 IMAGE_FORMATS = ("png", "jpg", "jpeg", "bmp")
@@ -146,37 +147,32 @@ def list_in(root: str | Path, split: str) -> str | None:
 
 
 def read_list(path: str | Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The line numbers and fields of a file list."""
-    with open(path, encoding="utf-8", errors="replace") as lines:
+    """The line numbers and fields of a file list; bytes that are no UTF-8 are left for `below` to refuse."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
             yield number, line.strip().split(separator)
 
 
-def read_pairs(path: str | Path, separator: str, labels_optional: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """`read_list`, for lists whose lines are all a picture and a label, or a picture alone if `labels_optional`.
+def read_pairs(
+    path: str | Path, root: str | Path, separator: str, labels_optional: bool = False
+) -> Iterator[list[str]]:
+    """The files of each line of a list: a picture and a label, or a picture alone if `labels_optional`.
 
     Raises:
-        ValueError: a line has another number of fields; names list and line.
+        ValueError: a line has another number of fields, or a field is not the name of a file below `root`; names
+            list and line.
     """
     for number, fields in read_list(path, separator):
-        if len(fields) != 2 and not (labels_optional and len(fields) == 1):
-            raise ValueError(
-                f"{path}, line {number}: {len(fields)} fields separated by {separator!r}, expected "
-                f"image{separator}label: mend the line or set `separator`"
-            )
-        yield number, fields
-
-
-def below(root: str | Path, name: str) -> str:
-    """The path of a file that a list names.
-
-    Raises:
-        ValueError: it would lie outside of `root`.
-    """
-    path = os.path.normpath(os.path.join(root, name))
-    if os.path.isabs(name) or os.path.relpath(path, root).split(os.sep)[0] == os.pardir:
-        raise ValueError(f"{name} leads out of {root}: lists hold paths relative to the root of the data set")
-    return path
+        try:
+            if len(fields) != 2 and not (labels_optional and len(fields) == 1):
+                raise ValueError(
+                    f"{len(fields)} fields separated by {separator!r}, expected image{separator}label: mend the line "
+                    "or set `separator`"
+                )
+            files = [below(root, name) for name in fields]
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        yield files
 
 
 def _camvid_splits(root: Path, names: list[str]) -> dict[str, str]:
@@ -200,10 +196,11 @@ def _gtav_splits(root: Path, names: list[str]) -> dict[str, str]:
     """
     published = root / "split.mat"
     if published.is_file():
-        from scipy.io import loadmat
-
-        ids = loadmat(published)
-        of_id = {f"{i:05d}": split for split in SPLITS for i in ids[f"{split}Ids"].ravel().tolist()}
+        try:
+            ids = read_mat(str(published))
+            of_id = {f"{int(i):05d}": split for split in SPLITS for i in ids[f"{split}Ids"]}
+        except Exception as error:  # whatever damage does to MATLAB's format
+            raise UserError(f"{published}: not the published split: download it again or remove it") from error
         return {name: of_id.get(name.rpartition("/")[2], "") for name in names}
     quarter = len(names) / 4
     return {name: SPLITS[max(0, int(i / quarter) - 1)] for i, name in enumerate(names)}

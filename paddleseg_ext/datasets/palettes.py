@@ -7,7 +7,9 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
+from paddleseg_ext.command import one_line
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX, LABEL_IDS
+from paddleseg_ext.files import open_picture
 
 UNKNOWN = 254
 """What `LabelDecoder` gives a pixel whose value or colour the data set does not have."""
@@ -120,10 +122,10 @@ class LabelDecoder:
             ValueError: not a label picture; names the file.
         """
         try:
-            with Image.open(path) as picture:
+            with open_picture(path) as picture:
                 label = self.decode(picture)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path}: not a label that can be read: {error}") from error
+        except Exception as error:  # whatever a codec makes of a broken file
+            raise ValueError(f"{path}: not a label that can be read: {one_line(error)}") from error
         label[label == UNKNOWN] = IGNORE_INDEX
         return label
 

@@ -25,39 +25,17 @@ from paddleseg.transforms import Compose
 from paddleseg.utils import logger
 
 from paddleseg_ext.building import Builder, list_images
-from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.guard import GuardedTransforms
 from paddleseg_ext.deploy.folding import fold_batch_norms
 from paddleseg_ext.deploy.quantization import judge_precision, quantize
-from paddleseg_ext.deploy.runtimes import ONNX_FILES, PARAMS_MARK, Deployment, EagerSession, file_digest
+from paddleseg_ext.deploy.runtimes import DESCRIPTION, ONNX_FILES, PARAMS_MARK, Deployment, EagerSession, file_digest
 from paddleseg_ext.deploy.verdict import Verdict, compare
+from paddleseg_ext.files import read_yaml, write_whole
 
 DYNAMIC_SHAPE = [-1, 3, -1, -1]
 CHECKED_SIZES = ((256, 512), (200, 333), (384, 320))  # for a network of free size, where no pictures are given
 OPSET = 16  # the newest that paddle2onnx 1.3 (for Paddle 2.6) writes
-
-
-def load_weights(network: paddle.nn.Layer, path: str) -> None:
-    """Load weights that fit: PaddleSeg skips those that do not, which nobody would see in an exported file.
-
-    Raises:
-        UserError: `path` is not a file of weights, lacks an entry of `network` or has one of another shape.
-    """
-    if not os.path.isfile(path):
-        raise UserError(f"--model_path {path}: there is no such file")
-    try:
-        weights = paddle.load(path)
-    except Exception as error:
-        raise UserError(f"--model_path {path}: not a file of Paddle weights: {one_line(error)}") from error
-    for name, tensor in network.state_dict().items():
-        if name not in weights:
-            raise UserError(f"--model_path {path}: no weights for {name}: are they of another network?")
-        if list(weights[name].shape) != list(tensor.shape):
-            raise UserError(
-                f"--model_path {path}: {name} has shape {list(weights[name].shape)}, the network of the config needs "
-                f"{list(tensor.shape)}"
-            )
-    network.set_state_dict(weights)
 
 
 def export(
@@ -124,6 +102,7 @@ def export(
                 exported.session("onnxruntime", precision="int8")(pictures[0])
             report["precisions"] = [judge_precision(logits, one, pictures, dataset) for one in precisions]
 
+        write_digests(whole)
         with open(os.path.join(whole, "verdict.json"), "w", encoding="utf-8") as file:
             json.dump(report, file, indent=2)
         for name in os.listdir(whole):
@@ -168,12 +147,20 @@ def write_folder(network, folder: str, transforms: list, shape: list, output_op:
         "output_op": output_op,
         "output_dtype": "int32" if output_op == "argmax" else "float32",
     }
-    with open(os.path.join(folder, "deploy.yaml"), "w", encoding="utf-8") as file:
-        yaml.safe_dump({"Deploy": deploy}, file)
+    write_whole(os.path.join(folder, DESCRIPTION), yaml.safe_dump({"Deploy": deploy}))
     deployment = Deployment(folder)
     if onnx:
         write_onnx(deployment)
     return deployment
+
+
+def write_digests(folder: str) -> None:
+    """Note in ``deploy.yaml`` what `Deployment` compares the other files with."""
+    path = os.path.join(folder, DESCRIPTION)
+    description = read_yaml(path)
+    others = sorted(name for name in os.listdir(folder) if name != DESCRIPTION)
+    description["Deploy"]["sha256"] = {name: file_digest(os.path.join(folder, name)) for name in others}
+    write_whole(path, yaml.safe_dump(description))
 
 
 def write_onnx(deployment: Deployment) -> None:

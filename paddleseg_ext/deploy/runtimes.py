@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import paddle
-import yaml
 from paddleseg.deploy.infer import DeployConfig
 
 from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.files import below, read_yaml
 
 ONNX_FILES = {"float32": "model.onnx", "int8": "model_int8.onnx"}
+DESCRIPTION = "deploy.yaml"
 PARAMS_MARK = "paddleseg_ext.params_sha256"  # in the ONNX file: which model.pdiparams it was made from
 
 
@@ -28,30 +29,38 @@ class Deployment:
         transforms: from a path or a picture (H, W, C) in BGR to the network's input, as PaddleSeg's `Compose`.
         input_shape: (N, C, H, W) with -1 for sides that may vary.
         output_op: "argmax", "softmax" or "none".
+        digests: SHA-256 of the files, by name; PaddleSeg's own export writes none.
 
     Raises:
-        UserError: a file is missing or ``deploy.yaml`` is not what export writes.
+        UserError: a file is missing or changed, or ``deploy.yaml`` is not what export writes.
     """
 
     def __init__(self, folder: str):
         self.folder = folder
-        description = os.path.join(folder, "deploy.yaml")
-        _require_file(description)
+        path = os.path.join(folder, DESCRIPTION)
+        _require_file(path)
+        description = read_yaml(path).get("Deploy")
         try:
-            config = DeployConfig(description)
-            self.model, self.params = config.model, config.params
-            self.transforms = config.transforms
-            self.input_shape = config.dic["Deploy"]["input_shape"]
-            self.output_op = config.dic["Deploy"]["output_op"]
-        except (KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-            raise UserError(f"{description}: not as export writes it ({one_line(error)}): export again") from error
-        _require_file(self.model)
-        _require_file(self.params)
+            self.transforms = DeployConfig(path).transforms
+            self.model, self.params = (below(folder, description[key]) for key in ("model", "params"))
+            self.input_shape, self.output_op = ([*map(int, description["input_shape"])], description["output_op"])
+            self.digests = dict(description.get("sha256", {}))
+        except Exception as error:  # whatever a wrong value leads to
+            raise UserError(f"{path}: not as export writes it ({one_line(error)}): export again") from error
+        self._require_whole(self.model)
+        self._require_whole(self.params)
 
     def onnx_file(self, precision: str = "float32") -> str:
         path = os.path.join(self.folder, ONNX_FILES[precision])
-        _require_file(path)
+        self._require_whole(path)
         return path
+
+    def _require_whole(self, path: str) -> None:
+        """Refuse a changed file before Paddle Inference reads it, which some damage leaves hanging."""
+        _require_file(path)
+        digest = self.digests.get(os.path.relpath(path, self.folder))
+        if digest not in (None, file_digest(path)):
+            raise UserError(f"{path}: changed since its export (sha256 in {DESCRIPTION}): copy it or export again")
 
     def session(
         self, backend: str, device: str = "cpu", threads: int | None = None, precision: str = "float32"

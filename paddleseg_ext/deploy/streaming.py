@@ -22,11 +22,10 @@ from typing import Callable, NamedTuple
 import cv2
 import numpy as np
 from paddleseg.utils import visualize
-from PIL import Image
 from tqdm import tqdm
 
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.files import read_image, write_image
+from paddleseg_ext.files import open_picture, read_image, write_image
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm")
 WORKERS = 4  # at most: each has its own copy of the network
@@ -227,7 +226,7 @@ def restore_size(labels: np.ndarray, trans_info: list) -> np.ndarray:
 def unreadable_picture(path: str) -> str | None:
     """Why a picture file does not decode, or None if it does."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             picture.load()  # reads to the end: a file cut short fails here, where OpenCV pads it
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's PNG reader raises SyntaxError
         return str(error)

@@ -1,0 +1,61 @@
+"""What the tests of hostile files share: how files are damaged, and that a reader gets over it."""
+
+import os
+import resource
+import time
+import traceback
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from paddleseg_ext.command import UserError
+
+SECONDS = 3  # of processor time that a refusal may take; most take milliseconds
+EXAMPLES = 200
+fuzzed = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def damages(size):
+    """Ways to damage a file of `size` bytes: cut it short, or set some bytes."""
+    places = st.lists(st.tuples(st.integers(0, size - 1), st.integers(0, 255)), min_size=1, max_size=8)
+    return st.tuples(st.integers(0, size - 1), st.just([])) | st.tuples(st.just(size), places)
+
+
+def damage(content, how):
+    end, places = how
+    damaged = bytearray(content)
+    for place, value in places:
+        damaged[place] = value
+    return bytes(damaged[:end])
+
+
+def reads_or_refuses(read, path, errors=UserError):
+    """What `read(path)` gives, or its error: one line that names the file. It is quick and writes nothing."""
+    before = set(path.parent.rglob("*"))
+    started = time.process_time()
+    try:
+        result = read(str(path))
+    except errors as error:
+        assert len(str(error).splitlines()) == 1 and path.name in str(error), error
+        result = error
+    assert time.process_time() - started < SECONDS
+    assert set(path.parent.rglob("*")) == before
+    return result
+
+
+def in_little_memory(work, megabytes=200):
+    """Whether `work()` is true in a process that can take no more than `megabytes` beyond what this one has."""
+    child = os.fork()
+    if child == 0:
+        status = 2
+        try:
+            with open("/proc/self/statm") as file:
+                pages = int(file.read().split()[0])
+            limit = pages * resource.getpagesize() + (megabytes << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            status = 0 if work() else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
