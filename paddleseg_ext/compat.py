@@ -147,9 +147,10 @@ def cross_entropy_coefficients():
 
 
 @_repair(
-    PADDLESEG_BEFORE_2_9 and PADDLE >= (3, 0),
-    "OhemCrossEntropyLoss adds integers to floats as soon as it has pixels to choose from",
-    "fixed in PaddleSeg 2.9 (models/losses/ohem_cross_entropy_loss.py)",
+    PADDLESEG_BEFORE_2_9,
+    "OhemCrossEntropyLoss sorts every pixel, waits for the device to count them, and on Paddle 3 adds integers to floats "
+    "as soon as it has pixels to choose from",
+    "the last of the three fixed in PaddleSeg 2.9 (models/losses/ohem_cross_entropy_loss.py)",
 )
 def ohem_cross_entropy_mask():
     from paddleseg.models.losses import OhemCrossEntropyLoss
@@ -159,16 +160,17 @@ def ohem_cross_entropy_mask():
             label = label.squeeze(1)
         label = label.astype("int64")
         kept = label != self.ignore_index
-        num_valid = kept.astype("int64").sum()
-        if 0 < self.min_kept < num_valid:
-            classes = paddle.where(kept, label, paddle.zeros_like(label)).unsqueeze(1)
-            prob = paddle.take_along_axis(F.softmax(logit.detach(), axis=1), classes, axis=1).squeeze(1)
+        logit = logit.transpose([0, 2, 3, 1])  # softmax is faster along the last axis
+        loss = F.cross_entropy(logit, label, ignore_index=self.ignore_index, reduction="none").reshape(label.shape)
+        if 0 < self.min_kept < label.size:
+            prob = paddle.exp(-loss.detach())
             prob = paddle.where(kept, prob, paddle.full_like(prob, 2.0))  # ignored pixels come last
-            hardest = prob.flatten().topk(self.min_kept, largest=False)[0][-1]
-            kept = paddle.logical_and(kept, prob < paddle.clip(hardest, min=self.thresh))
-        label = paddle.where(kept, label, paddle.full_like(label, self.ignore_index))
-        loss = F.cross_entropy(logit, label, ignore_index=self.ignore_index, reduction="none", axis=1)
-        return loss.mean() / (kept.astype("float32").mean() + self.EPS)
+            hardest = prob.flatten().topk(self.min_kept, largest=False, sorted=False)[0].max()
+            threshold = paddle.clip(hardest, min=self.thresh)
+            few = kept.astype("int64").sum() <= self.min_kept  # then all are kept
+            kept = kept & (prob < paddle.where(few, paddle.full_like(threshold, 2.0), threshold))
+        kept = kept.astype(loss.dtype)
+        return (loss * kept).mean() / (kept.mean() + self.EPS)
 
     OhemCrossEntropyLoss.forward = forward
 

@@ -344,6 +344,8 @@ def plot(figures: list[dict], path: str) -> None:
         for latency, size, _ in points:
             axes.plot(latency, accuracy, markers[size][0], color=line.get_color())
     axes.set_xscale("log")
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks("{x:g}")
     axes.margins(x=0.1, y=0.15)
     axes.set_xlabel("latency, ms (fastest float32 backend measured)")
     axes.set_ylabel("Cityscapes val mIoU, % (as published)")

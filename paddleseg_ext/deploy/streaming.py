@@ -150,9 +150,6 @@ def predict_pictures(
     """Label pictures and write what PaddleSeg's predict writes."""
 
     def work(path):
-        reason = unreadable_picture(path)
-        if reason:
-            raise ValueError(reason)
         image = read_image(path)
         name = os.path.relpath(path, folder) if folder else os.path.basename(path)
         artist.write(save_dir, name, image, label(image, transforms, network))

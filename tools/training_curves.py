@@ -1,0 +1,78 @@
+"""The scalars of a training with --use_vdl as a CSV file (a line an iteration) and a picture of its curves."""
+
+import argparse
+import csv
+import os
+from glob import glob
+
+from paddleseg_ext.command import UserError, run
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--log_dir", required=True, help="the --save_dir of the training")
+    parser.add_argument("--save_dir", default="./output/curves", help="folder for both files (default: %(default)s)")
+    return parser.parse_args()
+
+
+def main(args):
+    from paddleseg_ext.files import write_whole
+
+    scalars = read_scalars(args.log_dir)
+    os.makedirs(args.save_dir, exist_ok=True)
+    path = os.path.join(args.save_dir, "training.csv")
+    tags = sorted(tag for tag in scalars if not tag.endswith("_cost"))
+    iterations = sorted({iteration for tag in tags for iteration in scalars[tag]})
+    lines = [",".join(["iteration", *tags])]
+    lines += [
+        ",".join([str(i), *(f"{scalars[tag][i]:.6g}" if i in scalars[tag] else "" for tag in tags)]) for i in iterations
+    ]
+    write_whole(path, "\n".join(lines) + "\n")
+    plot(path, os.path.join(args.save_dir, "training.png"))
+    print(f"Written: {path} and .png, {len(iterations)} lines")
+
+
+def read_scalars(log_dir: str) -> dict[str, dict[int, float]]:
+    """{tag: {iteration: value}}; where a run was interrupted, the resumed one counts."""
+    from visualdl import LogReader
+
+    logs = sorted(glob(os.path.join(log_dir, "vdlrecords.*.log")))
+    if not logs:
+        raise UserError(f"--log_dir {log_dir}: holds no vdlrecords.*.log: train with --use_vdl")
+    scalars = {}
+    for log in logs:
+        reader = LogReader(file_path=log)
+        for tag in reader.get_tags().get("scalar", []):
+            scalars.setdefault(tag, {}).update((record.id, record.value) for record in reader.get_data("scalar", tag))
+    return scalars
+
+
+def plot(csv_path: str, path: str) -> None:
+    """Losses to the left, scores to the right."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with open(csv_path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    chart, (losses, scores) = pyplot.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
+    for tag in rows[0]:
+        if tag in ("iteration", "Train/lr"):
+            continue
+        points = [(int(row["iteration"]), float(row[tag])) for row in rows if row[tag]]
+        axes = losses if tag.startswith("Train/") else scores
+        axes.plot(*zip(*points), label=tag.partition("/")[2], marker="" if axes is losses else "o")
+    losses.set_yscale("log")
+    for axes, title in ((losses, "training: losses with their coefficients, and their sum"), (scores, "validation")):
+        axes.set_title(title)
+        axes.set_xlabel("iteration")
+        axes.grid(alpha=0.3)
+        if axes.has_data():
+            axes.legend(fontsize=8)
+    chart.savefig(path, dpi=110)
+    pyplot.close(chart)
+
+
+if __name__ == "__main__":
+    run(main, parse_args)
