@@ -148,8 +148,8 @@ def cross_entropy_coefficients():
 
 @_repair(
     PADDLESEG_BEFORE_2_9,
-    "OhemCrossEntropyLoss sorts every pixel, waits for the device to count them, and on Paddle 3 adds integers to floats "
-    "as soon as it has pixels to choose from",
+    "OhemCrossEntropyLoss sorts every pixel, waits for the device to count them, and on Paddle 3 adds integers to "
+    "floats as soon as it has pixels to choose from",
     "the last of the three fixed in PaddleSeg 2.9 (models/losses/ohem_cross_entropy_loss.py)",
 )
 def ohem_cross_entropy_mask():
