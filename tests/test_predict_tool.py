@@ -7,12 +7,13 @@ import numpy as np
 import paddle
 import pytest
 from deploy_support import export_folder, network
+from paddleseg import transforms as T
 from paddleseg.core import infer
 from picture_support import run_tool, write_config, write_dataset
 from PIL import Image
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.deploy.streaming import Artist, Lanes, restore_size, stream, unreadable_picture
+from paddleseg_ext.deploy.streaming import Artist, Lanes, prepare, restore_size, stream, unreadable_picture
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +191,19 @@ def test_unreadable_picture(data, tmp_path):
     assert unreadable_picture(str(data / "images/p0.png")) is None
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "cartoon.png", "GIF")
     assert "OpenCV" in unreadable_picture(str(tmp_path / "cartoon.png"))
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [],
+        [T.Normalize()],
+        [T.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])],
+        [T.Resize([32, 16]), T.Normalize()],
+    ],
+)
+def test_pictures_are_prepared_as_paddleseg_does(operations):
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    ours, theirs = prepare(image, T.Compose(operations)), T.Compose(operations)({"img": image.astype(np.float32)})
+    np.testing.assert_array_equal(ours["img"], theirs["img"])
+    assert ours["img"].dtype == theirs["img"].dtype and ours["trans_info"] == theirs["trans_info"]

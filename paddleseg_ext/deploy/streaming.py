@@ -21,6 +21,7 @@ from typing import Callable, NamedTuple
 
 import cv2
 import numpy as np
+from paddleseg.transforms import Compose, Normalize
 from paddleseg.utils import visualize
 from tqdm import tqdm
 
@@ -91,6 +92,8 @@ def stream(
     What goes wrong with an item is noted in the summary, and the rest goes on.
     """
     summary = Summary()
+    opencv_threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)  # the workers take all cores already
     start = time.perf_counter()
     with ThreadPoolExecutor(workers) as pool, tqdm(total=total, unit=unit) as progress:
         for item, future in _ahead(pool, work, items, 2 * workers):
@@ -101,6 +104,7 @@ def stream(
                 summary.failed.append(f"{item}: {one_line(error)}")
             progress.update()
     summary.seconds = time.perf_counter() - start
+    cv2.setNumThreads(opencv_threads)
     return summary
 
 
@@ -142,7 +146,7 @@ class Artist:
 def predict_pictures(
     paths: list[str],
     folder: str | None,
-    transforms: Callable,
+    transforms: Compose,
     network: Lanes | Shared,
     artist: Artist,
     save_dir: str,
@@ -157,10 +161,24 @@ def predict_pictures(
     return stream(paths, work, lambda _: None, network.workers, len(paths))
 
 
-def label(image: np.ndarray, transforms: Callable, network: Callable) -> np.ndarray:
+def label(image: np.ndarray, transforms: Compose, network: Callable) -> np.ndarray:
     """The labels (H, W) uint8 of a picture (H, W, 3) BGR."""
-    data = transforms({"img": image.astype(np.float32)})
+    data = prepare(image, transforms)
     return restore_size(network(data["img"][None])[0], data["trans_info"])
+
+
+def prepare(image: np.ndarray, transforms: Compose) -> dict:
+    """``transforms({"img": image})`` of a picture (H, W, 3) BGR.
+
+    Where nothing is done but `Normalize`, it looks up what that makes of the 256 values, in a fifth of the time.
+    """
+    operations = transforms.transforms
+    if [type(operation) for operation in operations] != [Normalize] or not transforms.to_rgb:
+        return transforms({"img": image.astype(np.float32)})
+    values = np.arange(256, dtype=np.float32).repeat(3).reshape(256, 1, 3)
+    tables = cv2.split(operations[0]({"img": values})["img"])
+    planes = [cv2.LUT(plane, table) for plane, table in zip(cv2.split(image)[::-1], tables)]
+    return {"img": np.stack(planes), "trans_info": []}
 
 
 class Frame(NamedTuple):
@@ -173,7 +191,7 @@ class Frame(NamedTuple):
         return f"frame {self.index}"
 
 
-def predict_video(path: str, transforms: Callable, network: Lanes | Shared, artist: Artist, save_dir: str) -> Summary:
+def predict_video(path: str, transforms: Compose, network: Lanes | Shared, artist: Artist, save_dir: str) -> Summary:
     """Label a video's frames and write <save_dir>/added_prediction/<name>.mp4.
 
     Raises:
