@@ -200,7 +200,7 @@ BAD_CONFIGS = {
     "list": ({"list": None}, "gone.txt: there is no such file"),
     "fields": ({"list": "images/train0.png labels/train0.png 3"}, "list.txt, line 1: 3 fields"),
     "label": ({"list": "images/train0.png labels/gone.png"}, "labels/gone.png: listed, but there is no such file"),
-    "image": ({"list": "broken.png labels/train0.png"}, "broken.png: not a picture"),
+    "image": ({"list": "broken.png labels/train0.png"}, "broken.png: not a readable picture"),
     "size": ({"list": "small.png labels/train0.png"}, "96x64 pixels, but its image"),
 }
 

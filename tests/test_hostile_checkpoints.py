@@ -233,7 +233,7 @@ def test_paddle_and_paddleseg_refuse_code_too(tmp_path, record_property):
     for value in values:
         path.write_bytes(pickle.dumps({"0.weight": value}, 2))
         for load in (paddle.load, functools.partial(utils.load_pretrained_model, layers())):
-            with pytest.raises(UserError, match="model.pdparams: refused, since it"):
+            with pytest.raises(UserError, match="model.pdparams: (refused|not a whole file)"):
                 load(str(path))
     assert not target.exists()
     record_property("cases", 2 * len(values))
