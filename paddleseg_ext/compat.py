@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import importlib.util
 import os
 import shutil
@@ -330,6 +331,21 @@ def data_workers_end_with_the_trainer():
         original(*args, **kwargs)
 
     _wrap(dataloader_iter, "_worker_loop", end_with_the_parent)
+
+
+@_repair(
+    True,
+    "every epoch with data workers leaves its pipes open, in reference cycles that are seldom collected",
+    "not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
+)
+def pipes_of_the_last_epoch():
+    from paddle.io.dataloader import dataloader_iter
+
+    def close_them_first(original, self, *args):
+        gc.collect()
+        original(self, *args)
+
+    _wrap(dataloader_iter._DataLoaderIterMultiProcess, "__init__", close_them_first)
 
 
 @_repair(

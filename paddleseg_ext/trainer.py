@@ -6,7 +6,6 @@ a wrapper. So `patch` compiles its source again with the `CHANGES`, which keep i
 
 from __future__ import annotations
 
-import gc
 import inspect
 import itertools
 import json
@@ -201,7 +200,6 @@ class ResumedSampler(paddle.io.DistributedBatchSampler):
     skipped = 0
 
     def __iter__(self) -> Iterator[list[int]]:
-        gc.collect()  # the data loader of the last epoch holds its pipes in reference cycles
         offset = self.epoch * len(self.dataset)
         batches = itertools.islice(super().__iter__(), self.skipped, None)
         self.skipped = 0
