@@ -153,7 +153,7 @@ def cross_entropy_coefficients():
     "floats as soon as it has pixels to choose from",
     "the last of the three fixed in PaddleSeg 2.9 (models/losses/ohem_cross_entropy_loss.py)",
 )
-def ohem_cross_entropy_mask():
+def ohem_cross_entropy_on_the_device():
     from paddleseg.models.losses import OhemCrossEntropyLoss
 
     def forward(self, logit, label):
@@ -376,11 +376,13 @@ def inference_on_a_cpu():
     "not fixed in Paddle 3.3 (framework/io.py)",
 )
 def whole_checkpoints():
+    from paddleseg_ext.files import replacing
+
     def save_whole(original, obj, path, *args, **kwargs):
         if not isinstance(path, (str, os.PathLike)):
             return original(obj, path, *args, **kwargs)
-        original(obj, f"{path}.part", *args, **kwargs)
-        os.replace(f"{path}.part", path)
+        with replacing(path) as partial:
+            original(obj, partial, *args, **kwargs)
 
     _wrap(paddle, "save", save_whole)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -151,20 +153,25 @@ def read_image(path: str) -> np.ndarray:
     return image
 
 
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[str]:
+    """The name to write a file under that is to stand at `path`, whole or not at all."""
+    partial = f"{path}.part"
+    yield partial
+    os.replace(partial, path)
+
+
 def write_image(path: str, image: np.ndarray) -> None:
     """Write a BGR or grey picture whole or not at all; the suffix of `path` gives the format."""
     done, encoded = cv2.imencode(os.path.splitext(path)[1], image)
     if not done:
         raise ValueError(f"{path}: OpenCV cannot encode a picture of shape {image.shape}")
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    partial = f"{path}.part"
-    encoded.tofile(partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        encoded.tofile(partial)
 
 
 def write_whole(path: str, text: str) -> None:
     """Write a text file whole or not at all."""
-    partial = f"{path}.part"
-    with open(partial, "w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)
-    os.replace(partial, path)

@@ -20,7 +20,7 @@ import numpy as np
 import paddle
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.files import write_whole
+from paddleseg_ext.files import replacing, write_whole
 
 SCORES = "scores.json"  # in a checkpoint's folder: {"model": [best mIoU, its iteration], "ema_model": ...}
 CHANGES = (  # (what stands once in the source of PaddleSeg's `train`, what comes instead)
@@ -167,8 +167,8 @@ class TrainingRun:
                 folder = os.path.join(save_dir, "best_model" if kind == "model" else "ema_best_model")
                 os.makedirs(folder, exist_ok=True)
                 target = os.path.join(folder, f"{kind}.pdparams")
-                shutil.copyfile(source, f"{target}.part")
-                os.replace(f"{target}.part", target)
+                with replacing(target) as partial:
+                    shutil.copyfile(source, partial)
 
 
 class SeededSamples(paddle.io.Dataset):

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paddleseg.core import train
-from PIL import Image
+from picture_support import NUM_CLASSES, write_dataset
 
 from paddleseg_ext import trainer
 from paddleseg_ext.command import UserError
@@ -207,6 +209,14 @@ def test_an_unknown_trainer_is_left_alone(monkeypatch):
     assert train.__code__ is before
 
 
+def test_deterministic_needs_a_seed(tmp_path):
+    check_flags = runpy.run_path(str(ROOT / "tools" / "train.py"))["check_flags"]
+    flags = {"deterministic": True, "save_dir": str(tmp_path), "resume_model": None}
+    with pytest.raises(UserError, match="--deterministic needs --seed"):
+        check_flags(Namespace(**flags, seed=None))
+    check_flags(Namespace(**flags, seed=0))
+
+
 @pytest.mark.slow
 def test_killed_while_saving(tmp_path, record_property):
     """Whenever a process that saves is killed, the file holds what was saved before or what is saved now."""
@@ -234,24 +244,14 @@ def test_killed_while_saving(tmp_path, record_property):
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     """EncNet (its auxiliary head drops out) on pictures that are scaled, cropped and flipped at random."""
-    root = tmp_path_factory.mktemp("training")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 7), ("val", 2)):
-        lines = []
-        for i in range(count):
-            label = rng.integers(0, CLASSES, (4, 4)).astype("uint8").repeat(12, 0).repeat(12, 1)
-            image = label[..., None] * 80 + rng.integers(0, 40, (48, 48, 3))
-            for kind, pixels in (("image", image), ("label", label)):
-                Image.fromarray(pixels.astype("uint8")).save(root / f"{split}{i}_{kind}.png")
-            lines.append(f"{split}{i}_image.png {split}{i}_label.png\n")
-        (root / f"{split}.txt").write_text("".join(lines))
+    root = write_dataset(tmp_path_factory.mktemp("training"), count=7, size=(48, 48))
 
     def dataset(mode, *transforms):
         return {
             "type": "Dataset",
             "dataset_root": str(root),
-            f"{mode}_path": str(root / f"{mode}.txt"),
-            "num_classes": CLASSES,
+            f"{mode}_path": str(root / "val.txt"),
+            "num_classes": NUM_CLASSES,
             "mode": mode,
             "transforms": [*transforms, {"type": "Normalize"}],
         }
@@ -269,9 +269,14 @@ def config(tmp_path_factory):
         "val_dataset": dataset("val"),
         "optimizer": {"type": "SGD", "momentum": 0.9, "weight_decay": 4.0e-5},
         "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.01, "end_lr": 0, "power": 0.9},
-        "model": {"type": "EncNet", "num_classes": CLASSES, "mid_channels": 32, "backbone": {"type": "ResNet18_vd"}},
+        "model": {
+            "type": "EncNet",
+            "num_classes": NUM_CLASSES,
+            "mid_channels": 32,
+            "backbone": {"type": "ResNet18_vd"},
+        },
         "loss": {
-            "types": [{"type": "CrossEntropyLoss"}] * 2 + [{"type": "EncodingBCELoss", "num_classes": CLASSES}],
+            "types": [{"type": "CrossEntropyLoss"}] * 2 + [{"type": "EncodingBCELoss", "num_classes": NUM_CLASSES}],
             "coef": [1, 0.4, 0.2],
         },
     }

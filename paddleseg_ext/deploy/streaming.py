@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -26,7 +27,7 @@ from paddleseg.utils import visualize
 from tqdm import tqdm
 
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.files import open_picture, read_image, write_image
+from paddleseg_ext.files import open_picture, read_image, replacing, write_image
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm")
 WORKERS = 4  # at most: each has its own copy of the network
@@ -92,10 +93,8 @@ def stream(
     What goes wrong with an item is noted in the summary, and the rest goes on.
     """
     summary = Summary()
-    opencv_threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)  # the workers take all cores already
     start = time.perf_counter()
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=total, unit=unit) as progress:
+    with _one_opencv_thread(), ThreadPoolExecutor(workers) as pool, tqdm(total=total, unit=unit) as progress:
         for item, future in _ahead(pool, work, items, 2 * workers):
             try:
                 collect(future.result())
@@ -104,8 +103,18 @@ def stream(
                 summary.failed.append(f"{item}: {one_line(error)}")
             progress.update()
     summary.seconds = time.perf_counter() - start
-    cv2.setNumThreads(opencv_threads)
     return summary
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """The workers take all cores already."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, count: int) -> Iterator[tuple]:
@@ -138,9 +147,8 @@ class Artist:
         write_image(os.path.join(save_dir, "added_prediction", name), self.blend(image, labels))
         path = os.path.join(save_dir, "pseudo_color_prediction", os.path.splitext(name)[0] + ".png")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(f"{path}.part", "wb") as file:
-            visualize.get_pseudo_color_map(labels, self.palette).save(file, "PNG", compress_level=1)
-        os.replace(f"{path}.part", path)
+        with replacing(path) as partial:
+            visualize.get_pseudo_color_map(labels, self.palette).save(partial, "PNG", compress_level=1)
 
 
 def predict_pictures(
