@@ -148,19 +148,27 @@ def cross_entropy_coefficients():
 
 
 @_repair(
-    PADDLESEG_BEFORE_2_9,
-    "OhemCrossEntropyLoss sorts every pixel, waits for the device to count them, and on Paddle 3 adds integers to "
-    "floats as soon as it has pixels to choose from",
+    True,
+    "OhemCrossEntropyLoss sorts every pixel, waits for the device to count them, and in 2.8 on Paddle 3 adds integers "
+    "to floats as soon as it has pixels to choose from",
     "the last of the three fixed in PaddleSeg 2.9 (models/losses/ohem_cross_entropy_loss.py)",
 )
 def ohem_cross_entropy_on_the_device():
-    from paddleseg.models.losses import OhemCrossEntropyLoss
+    from paddleseg.models.losses import OhemCrossEntropyLoss, ohem_cross_entropy_loss
+
+    if getattr(ohem_cross_entropy_loss, "_IS_NPU", False) or getattr(ohem_cross_entropy_loss, "_IS_MLU", False):
+        return  # for them, 2.9 goes a way of its own
 
     def forward(self, logit, label):
         if label.ndim == 4:
             label = label.squeeze(1)
         label = label.astype("int64")
         kept = label != self.ignore_index
+        weight = getattr(self, "weight", None)  # since 2.9
+        if weight is not None:
+            if len(weight) != logit.shape[1]:
+                raise ValueError(f"weight has {len(weight)} entries, but there are {logit.shape[1]} classes")
+            weight = weight.gather((label * kept.astype("int64")).flatten()).reshape(label.shape)
         logit = logit.transpose([0, 2, 3, 1])  # softmax is faster along the last axis
         loss = F.cross_entropy(logit, label, ignore_index=self.ignore_index, reduction="none").reshape(label.shape)
         if 0 < self.min_kept < label.size:
@@ -170,6 +178,8 @@ def ohem_cross_entropy_on_the_device():
             threshold = paddle.clip(hardest, min=self.thresh)
             few = kept.astype("int64").sum() <= self.min_kept  # then all are kept
             kept = kept & (prob < paddle.where(few, paddle.full_like(threshold, 2.0), threshold))
+        if weight is not None:
+            loss = loss * weight
         kept = kept.astype(loss.dtype)
         return (loss * kept).mean() / (kept.mean() + self.EPS)
 

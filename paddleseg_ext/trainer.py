@@ -100,15 +100,21 @@ class TrainingRun:
         return self.sampler
 
     def init_ema(self, ema_model: paddle.nn.Layer, model: paddle.nn.Layer) -> None:
-        """Go on with the averaged weights of the checkpoint; PaddleSeg would begin again with `model`'s."""
+        """Go on with the averaged weights of the checkpoint; PaddleSeg would begin again with `model`'s.
+
+        Raises:
+            UserError: the checkpoint's averaged weights are not those of this network.
+        """
         from paddleseg.utils import init_ema_params, logger
+
+        from paddleseg_ext.building import load_weights
 
         if self.resume_model is None:
             init_ema_params(ema_model, model)
             return
         path = os.path.join(self.resume_model, "ema_model.pdparams")
         if os.path.isfile(path):
-            ema_model.set_state_dict(paddle.load(path))
+            load_weights(ema_model, path)
         else:
             logger.warning(
                 f"{path}: there is no such file: the average begins again with the weights of this checkpoint"

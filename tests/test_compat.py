@@ -82,15 +82,19 @@ def test_cross_entropy_of_the_hardest_pixels(logits, labels):
     assert float(loss) == pytest.approx(kept.mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5, 1.0, 3.0]])
 @pytest.mark.parametrize(("thresh", "min_kept"), [(0.1, 20), (0.9, 20), (0.1, 0), (0.5, 10**6)])
-def test_ohem_cross_entropy(logits, labels, thresh, min_kept):
+def test_ohem_cross_entropy(logits, labels, thresh, min_kept, weight):
+    if weight and compat.PADDLESEG_BEFORE_2_9:
+        pytest.skip("OhemCrossEntropyLoss has class weights since PaddleSeg 2.9")
     pixel, valid = pixel_cross_entropy(logits, labels)
     kept = valid
     if 0 < min_kept < valid.sum():
         prob = np.where(valid, np.exp(-pixel), 2.0)
         kept = valid & (prob < max(thresh, np.sort(prob.ravel())[min_kept - 1]))
-    loss = losses.OhemCrossEntropyLoss(thresh=thresh, min_kept=min_kept)(logits, labels)
-    assert float(loss) == pytest.approx(pixel[kept].sum() / (kept.sum() + 1e-5 * kept.size), rel=1e-5)
+    coef = np.take(weight or np.ones(CLASSES), np.where(valid, labels.numpy(), 0))
+    loss = losses.OhemCrossEntropyLoss(thresh, min_kept, **({"weight": weight} if weight else {}))(logits, labels)
+    assert float(loss) == pytest.approx((pixel * coef)[kept].sum() / (kept.sum() + 1e-5 * kept.size), rel=1e-5)
 
 
 def test_bce_with_dynamic_weight(logits):

@@ -183,6 +183,12 @@ def test_a_checkpoint_of_plain_paddleseg(tmp_path):
     assert resumed(write_checkpoint(tmp_path / "iter_20"), 20).best["model"] == (-1.0, -1)
 
 
+def test_averaged_weights_of_another_network(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "iter_20", files=("model.pdparams", "model.pdopt", "ema_model.pdparams"))
+    with pytest.raises(UserError, match="ema_model.pdparams: no weights for conv.weight: are they of another network?"):
+        resumed(checkpoint, 20).init_ema(Network(), Network())
+
+
 def test_only_whole_checkpoints_are_picked_up(tmp_path):
     assert newest_checkpoint(str(tmp_path)) is None
     write_checkpoint(tmp_path / "iter_9")
