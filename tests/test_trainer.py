@@ -183,6 +183,14 @@ def test_a_checkpoint_of_plain_paddleseg(tmp_path):
     assert resumed(write_checkpoint(tmp_path / "iter_20"), 20).best["model"] == (-1.0, -1)
 
 
+def test_averaged_weights_go_on_from_the_checkpoint(tmp_path):
+    checkpoint, averaged, resumed_average = tmp_path / "iter_20", Network(), Network()
+    paddle.save(averaged.state_dict(), str(checkpoint / "ema_model.pdparams"))
+    resumed(checkpoint, 20).init_ema(resumed_average, Network())
+    for name, value in averaged.state_dict().items():
+        np.testing.assert_array_equal(resumed_average.state_dict()[name].numpy(), value.numpy())
+
+
 def test_averaged_weights_of_another_network(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "iter_20", files=("model.pdparams", "model.pdopt", "ema_model.pdparams"))
     with pytest.raises(UserError, match="ema_model.pdparams: no weights for conv.weight: are they of another network?"):
