@@ -97,6 +97,15 @@ def test_ohem_cross_entropy(logits, labels, thresh, min_kept, weight):
     assert float(loss) == pytest.approx((pixel * coef)[kept].sum() / (kept.sum() + 1e-5 * kept.size), rel=1e-5)
 
 
+def test_ohem_cross_entropy_reads_nothing_from_the_device(logits, labels, monkeypatch):
+    def read(*_):
+        raise AssertionError("the loss reads the device")
+
+    for name in ("__bool__", "__int__", "__float__", "__index__", "item", "numpy"):
+        monkeypatch.setattr(paddle.Tensor, name, read)
+    losses.OhemCrossEntropyLoss(thresh=0.9, min_kept=20)(logits, labels)
+
+
 def test_bce_with_dynamic_weight(logits):
     edges = paddle.to_tensor((np.arange(96).reshape(2, 6, 8) % 3 == 0).astype("int64"))
     x, y = logits.numpy()[:, :1], edges.numpy()[:, None]
