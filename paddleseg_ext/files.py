@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import cv2
 import numpy as np
@@ -157,8 +157,13 @@ def read_image(path: str) -> np.ndarray:
 def replacing(path: str | os.PathLike) -> Iterator[str]:
     """The name to write a file under that is to stand at `path`, whole or not at all."""
     partial = f"{path}.part"
-    yield partial
-    os.replace(partial, path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):  # on a full disk half a checkpoint would be in the way of the next one
+            os.remove(partial)
+        raise
 
 
 def write_image(path: str, image: np.ndarray) -> None:

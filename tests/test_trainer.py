@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import runpy
 import signal
@@ -207,6 +208,15 @@ def test_only_whole_checkpoints_are_picked_up(tmp_path):
     assert newest_checkpoint(str(tmp_path)) == str(tmp_path / "iter_100")
     assert newest_checkpoint(str(tmp_path), use_ema=True) == str(tmp_path / "iter_20")
     assert missing_files(str(tmp_path / "iter_200")) == ["model.pdopt"]
+
+
+def test_a_save_that_fails_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "model.pdparams"
+    paddle.save({"weight": 1}, str(path))
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        paddle.save({"weight": 2, "local function": lambda: None}, str(path))
+    assert paddle.load(str(path)) == {"weight": 1}
+    assert os.listdir(tmp_path) == ["model.pdparams"]
 
 
 def test_old_optimiser_state_goes_before_new_weights_come(tmp_path):
