@@ -1,13 +1,17 @@
 """Each repair against a plain statement of what the repaired function must give."""
 
+import sys
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from paddleseg.cvlibs import manager
 from paddleseg.models import losses
 from paddleseg.utils import metrics
 
 from paddleseg_ext import compat
+from paddleseg_ext.command import UserError
 
 CLASSES = 5
 
@@ -45,8 +49,6 @@ def test_only_what_is_needed_is_applied():
 
 
 def test_trainer_losses_have_an_axis(logits, labels):
-    import sys
-
     trainer = sys.modules["paddleseg.core.train"]
     both = {"types": [losses.CrossEntropyLoss()] * 2, "coef": [1, 0.5]}
     computed = trainer.loss_computation([logits, logits], labels, None, both)
@@ -113,6 +115,27 @@ def test_bce_with_dynamic_weight(logits):
     share = y.mean()
     expected = (pixel * np.where(y == 1, 2 * (1 - share), 2 * share)).mean()
     assert float(losses.BCELoss(weight="dynamic")(logits[:, :1], edges)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bce_names_the_missing_boundary_labels(logits, labels):
+    both = {"types": [losses.BCELoss(weight="dynamic", edge_label=True)], "coef": [1]}
+    with pytest.raises(UserError, match="add `- type: AddEdgeLabel` to the front of train_dataset.transforms"):
+        sys.modules["paddleseg.core.train"].loss_computation([logits[:, :1]], labels, None, both)
+
+
+def test_edge_labels_grow_with_the_picture():
+    label = np.zeros((40, 60), np.uint8)
+    label[:, 30:] = 255
+    data = {"img": np.zeros((40, 60, 3), np.float32), "label": label, "gt_fields": ["label"], "trans_info": []}
+    for transform in ({"type": "AddEdgeLabel"}, {"type": "Resize", "target_size": [120, 80]}):
+        settings = dict(transform)
+        data = manager.TRANSFORMS[settings.pop("type")](**settings)(data)
+        rows, columns = (np.flatnonzero(data["edge"].any(axis)) for axis in (1, 0))
+        factor = data["edge"].shape[0] // 40
+        assert (data["edge"][np.ix_(rows, columns)] == 1).all()
+        assert len(columns) == 4 * factor and {30 * factor - 1, 30 * factor} < set(columns)
+        # one row above the 6 that are left out, and two below, as a square of even side does
+        assert (rows[0], rows[-1]) == (5 * factor, 36 * factor - 1)
 
 
 def test_bce_pos_weight():

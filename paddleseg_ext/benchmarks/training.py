@@ -106,6 +106,8 @@ def _random_batches(network, synthetic: list[int]):
     """Noise, labelled in rectangles of a sixteenth of the side, with a strip of ignored pixels."""
     import paddle
 
+    from paddleseg_ext.boundary import binary_boundary
+
     batch, width, height = synthetic
     random = np.random.default_rng(0)
     classes = network(paddle.zeros([batch, 3, height, width]))[0].shape[1]
@@ -115,4 +117,5 @@ def _random_batches(network, synthetic: list[int]):
         rows, columns = (np.arange(side) * 16 // side for side in (height, width))
         label = coarse[:, rows][:, :, columns]
         label[:, : height // 50] = 255
-        yield {"img": paddle.to_tensor(image), "label": paddle.to_tensor(label)}
+        label = paddle.to_tensor(label)
+        yield {"img": paddle.to_tensor(image), "label": label, "edge": binary_boundary(label)}
