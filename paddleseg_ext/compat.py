@@ -222,7 +222,7 @@ def add_edge_label():
 
         RIM = 6
 
-        def __init__(self, edge_size: int = 4, ignore_index: int = 255):
+        def __init__(self, edge_size: int = 4, ignore_index: int = 255):  # 2.9 makes no use of it either
             self.edge_size = edge_size
 
         def __call__(self, data: dict) -> dict:

@@ -127,9 +127,8 @@ def test_edge_labels_grow_with_the_picture():
     label = np.zeros((40, 60), np.uint8)
     label[:, 30:] = 255
     data = {"img": np.zeros((40, 60, 3), np.float32), "label": label, "gt_fields": ["label"], "trans_info": []}
-    for transform in ({"type": "AddEdgeLabel"}, {"type": "Resize", "target_size": [120, 80]}):
-        settings = dict(transform)
-        data = manager.TRANSFORMS[settings.pop("type")](**settings)(data)
+    for transform in (manager.TRANSFORMS["AddEdgeLabel"](), manager.TRANSFORMS["Resize"](target_size=[120, 80])):
+        data = transform(data)
         rows, columns = (np.flatnonzero(data["edge"].any(axis)) for axis in (1, 0))
         factor = data["edge"].shape[0] // 40
         assert (data["edge"][np.ix_(rows, columns)] == 1).all()
