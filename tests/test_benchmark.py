@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import yaml
 from deploy_support import export_folder
 from picture_support import SANET, write_config, write_dataset
 
@@ -112,8 +113,12 @@ def test_torch_network(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("synthetic", [[], ["--synthetic", 1, 96, 64]])
 def test_training(synthetic, tmp_path):
-    config = write_config(write_dataset(tmp_path / "data"), **{**SANET, "outputs": ["main"]})
-    run_benchmark("training", "--config", config, *synthetic, "--runs", 1, "--save_dir", tmp_path)
+    path = write_config(write_dataset(tmp_path / "data"), **{**SANET, "outputs": ["main", "boundary"]})
+    config = yaml.safe_load(path.read_text())
+    config["train_dataset"]["transforms"].insert(0, {"type": "AddEdgeLabel"})
+    config["loss"] = {"types": [{"type": "CrossEntropyLoss"}, {"type": "BCELoss", "edge_label": True}], "coef": [1, 1]}
+    path.write_text(yaml.safe_dump(config))
+    run_benchmark("training", "--config", path, *synthetic, "--runs", 1, "--save_dir", tmp_path)
     (figure,) = read_report(tmp_path, "training")
     parts = [figure[part]["median"] for part in ("data", "forward", "losses", "backward", "update")]
     assert min(parts) > 0 and sum(parts) == pytest.approx(figure["step"])
