@@ -54,7 +54,7 @@ setup(
     ],
     package_dir={"paddleseg_ext.tools": "tools", "paddleseg_ext.configs": "configs"},
     package_data={
-        "paddleseg_ext": ["autoload.pth", "analysis/*.html", "datasets/*.html"],
+        "paddleseg_ext": ["autoload.pth", "analysis/*.html", "data_tools/*.html"],
         "paddleseg_ext.configs": ["**/*.yml", "**/*.md"],
     },
     install_requires=[

@@ -46,8 +46,8 @@ def main() -> None:
         runpy.run_path(str(scripts()[name]), run_name="__main__")
     else:
         close = difflib.get_close_matches(name, scripts(), n=1)
-        mend = f"did you mean {close[0]!r}?" if close else "paddleseg-ext --help lists them"
-        print(f"error: there is no tool {name!r}; {mend}", file=sys.stderr)
+        fix = f"did you mean {close[0]!r}?" if close else "paddleseg-ext --help lists them"
+        print(f"error: there is no tool {name!r}; {fix}", file=sys.stderr)
         sys.exit(2)
 
 

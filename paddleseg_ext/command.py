@@ -16,7 +16,7 @@ _TRACEBACK_SWITCH = "PADDLESEG_EXT_TRACEBACK"
 
 
 class UserError(Exception):
-    """Something the user can mend; the message is one line: what (file or key), the value, the mend."""
+    """Something the user can fix; the message is one line: what (file or key), the value, the fix."""
 
 
 def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[], argparse.Namespace]) -> None:

@@ -29,7 +29,7 @@ PADDLESEG_BEFORE_2_9 = importlib.util.find_spec("paddleseg.core.analyse") is Non
 
 
 class Repair(NamedTuple):
-    """One repair: `patch()` mends what `reason` says; `upstream` tells since when it is not needed."""
+    """One repair: `patch()` fixes what `reason` says; `upstream` tells since when it is not needed."""
 
     patch: Callable[[], None]
     needed: bool

@@ -39,9 +39,9 @@ class Examination:
     def fact(self, name: str, value: object) -> None:
         print(f"{name:<22} {value}")
 
-    def problem(self, text: str, mend: str) -> None:
+    def problem(self, text: str, fix: str) -> None:
         self.problems += 1
-        print(f"{'':<22} ! {text}: {mend}")
+        print(f"{'':<22} ! {text}: {fix}")
 
 
 def examine() -> int:
@@ -140,7 +140,7 @@ def _examine_training_step(told: Examination) -> bool:
         return True
     last = ([line for line in step.stderr.splitlines() if line.strip()] or [f"exit status {step.returncode}"])[-1]
     told.fact("training step", f"failed: {last.strip()}")
-    told.problem("a tiny SANet does not train", "mend the problems above, then run doctor again")
+    told.problem("a tiny SANet does not train", "fix the problems above, then run doctor again")
     return False
 
 

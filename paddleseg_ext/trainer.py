@@ -107,7 +107,7 @@ class TrainingRun:
         """
         from paddleseg.utils import init_ema_params, logger
 
-        from paddleseg_ext.building import load_weights
+        from paddleseg_ext.builder import load_weights
 
         if self.resume_model is None:
             init_ema_params(ema_model, model)

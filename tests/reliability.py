@@ -50,7 +50,7 @@ PROMISES = {  # what is promised: (the file of its tests, those of them that pro
         "",
     ),
     "Memory and open files do not grow in 2000 iterations with workers": ("test_long_runs.py", "do_not_grow"),
-    "A killed worker and a full /dev/shm are told with the mend": ("test_long_runs.py", "is_told"),
+    "A killed worker and a full /dev/shm are told with the fix": ("test_long_runs.py", "is_told"),
 }
 
 

@@ -12,7 +12,7 @@ from paddleseg_ext.analysis.boundary_pictures import (
 )
 from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.analysis.segmentation import Segmenter
-from paddleseg_ext.building import load_config
+from paddleseg_ext.builder import load_config
 from paddleseg_ext.files import read_image
 
 

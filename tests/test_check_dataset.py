@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from paddleseg_ext.datasets.check_report import make_report, summary
-from paddleseg_ext.datasets.checking import KINDS, find_duplicates, find_splits, inspect
+from paddleseg_ext.data_tools.check_report import make_report, summary
+from paddleseg_ext.data_tools.checking import KINDS, find_duplicates, find_splits, inspect
 
 TOOL = Path(__file__).parents[1] / "tools/check_dataset.py"
 NUM_CLASSES, SIZE = 19, (40, 30)  # width, height

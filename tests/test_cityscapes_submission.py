@@ -13,8 +13,7 @@ from paddleseg.cvlibs import manager
 from PIL import Image
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.datasets.cityscapes_classes import CLASSES, LABEL_IDS, TrainId
-from paddleseg_ext.datasets.cityscapes_submission import (
+from paddleseg_ext.data_tools.cityscapes_submission import (
     ARCHIVE,
     check_submission,
     find_scenes,
@@ -23,7 +22,8 @@ from paddleseg_ext.datasets.cityscapes_submission import (
     read_predictions,
     score,
 )
-from paddleseg_ext.datasets.street import make_street_dataset
+from paddleseg_ext.datasets.cityscapes_classes import CLASSES, LABEL_IDS, TrainId
+from paddleseg_ext.street.dataset import make_street_dataset
 
 SIZE = (128, 64)
 TOOL = Path(__file__).parents[1] / "tools" / "cityscapes_submission.py"

@@ -10,9 +10,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from paddleseg_ext import GTAV, GTAV35, CamVid
-from paddleseg_ext.building import Builder, load_config
+from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.command import UserError
-from paddleseg_ext.datasets import cityscapes_classes, decoded
+from paddleseg_ext.datasets import base, cityscapes_classes
 from paddleseg_ext.datasets.palettes import CAMVID, UNKNOWN, camvid_decoder, gtav_decoder
 from paddleseg_ext.datasets.palettes import GTAV as GTAV_LABELS
 
@@ -185,7 +185,7 @@ class TestFiles:
 
     def test_blank_and_unpaired_pictures_are_skipped_and_counted(self, tmp_path, monkeypatch):
         warnings = []
-        monkeypatch.setattr(decoded.logger, "warning", warnings.append)
+        monkeypatch.setattr(base.logger, "warning", warnings.append)
         for i in range(1, 9):
             save_pair(tmp_path / f"images/{i:05d}.png", tmp_path / f"labels/{i:05d}.png", seed=i)
         Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "images/00001.png")

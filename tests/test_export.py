@@ -1,4 +1,4 @@
-"""tools/export.py: PaddleSeg's files, ONNX, the verdict, and refusals."""
+"""tools/export.py: PaddleSeg's files, ONNX, the comparison, and refusals."""
 
 import json
 import runpy
@@ -16,8 +16,8 @@ from picture_support import write_config, write_dataset
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.deploy import exporting
+from paddleseg_ext.deploy.comparison import compare
 from paddleseg_ext.deploy.runtimes import Deployment, EagerSession
-from paddleseg_ext.deploy.verdict import compare
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL_FILE = "model.json" if paddle.__version__.startswith("3") else "model.pdmodel"
@@ -45,7 +45,9 @@ def run_export(**flags):
 
 def test_files_and_description(config, tmp_path):
     run_export(config=config, save_dir=tmp_path)
-    assert {MODEL_FILE, "model.pdiparams", "deploy.yaml", "verdict.json"} <= {path.name for path in tmp_path.iterdir()}
+    assert {MODEL_FILE, "model.pdiparams", "deploy.yaml", "comparison.json"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
     description = yaml.safe_load((tmp_path / "deploy.yaml").read_text())["Deploy"]
     assert {MODEL_FILE, "model.pdiparams"} <= set(description.pop("sha256"))
     assert description == {
@@ -74,10 +76,10 @@ def test_everything_at_once(config, data, tmp_path):
         precision=["int8", "bfloat16"],
         image_path=data / "images",
     )
-    report = json.loads((tmp_path / "out/verdict.json").read_text())
+    report = json.loads((tmp_path / "out/comparison.json").read_text())
     assert report["folding"]["folded"] == 3 and len(report["folding"]["kept"]) == 4
-    assert [verdict["passed"] for verdict in report["verdicts"]] == [True] * 3
-    assert [len(set(verdict["sizes"])) for verdict in report["verdicts"]] == [3] * 3
+    assert [comparison["passed"] for comparison in report["comparisons"]] == [True] * 3
+    assert [len(set(comparison["sizes"])) for comparison in report["comparisons"]] == [3] * 3
     for judged in report["precisions"]:
         assert 0 < judged["relative_difference"] < 0.3 and judged["label_agreement"] > 0.8
         assert abs(judged["miou_before"] - judged["miou_after"]) < 0.1
@@ -92,7 +94,7 @@ def test_everything_at_once(config, data, tmp_path):
 def test_output_op_and_fixed_shape(output_op, tmp_path):
     pytest.importorskip("paddle2onnx")
     report = export_folder(tmp_path, output_op=output_op, onnx=True, input_shape=[2, 3, 32, 48])
-    assert all(verdict["relative_difference"] < 1e-5 for verdict in report["verdicts"])
+    assert all(comparison["relative_difference"] < 1e-5 for comparison in report["comparisons"])
     (picture,) = pictures((32, 48))
     scores = Deployment(str(tmp_path)).session("onnxruntime")(picture.repeat(2, 0))
     assert scores.shape == (2, CLASSES, 32, 48)
@@ -177,9 +179,9 @@ def test_verdict():
     scores[0, 1] = [[1, 1, -1, -1]]
     worse = scores.copy()
     worse[0, 1, 0, 3] = 0.5
-    verdict = compare("a against b", [scores], lambda picture: worse, [np.zeros((1, 3, 1, 4))])
-    assert (verdict.max_difference, verdict.relative_difference, verdict.label_agreement) == (1.5, 1.5, 0.75)
-    assert verdict.sizes == ["1x4"] and not verdict.passed
+    comparison = compare("a against b", [scores], lambda picture: worse, [np.zeros((1, 3, 1, 4))])
+    assert (comparison.max_difference, comparison.relative_difference, comparison.label_agreement) == (1.5, 1.5, 0.75)
+    assert comparison.sizes == ["1x4"] and not comparison.passed
     same = compare("a against a", [scores], lambda picture: scores, [np.zeros((1, 3, 1, 4))])
     assert same.passed and same.label_agreement == 1
     tied = scores * [[[[1, 1, 1e-5, 1]]]]  # the third pixel hardly prefers its label
@@ -206,4 +208,4 @@ def test_networks_of_this_package(name, tmp_path):
     paddle.seed(0)
     model = SANet(4, SANetEncoder(base_channels=8)) if name == "SANet" else EncNet(4, ResNet18_vd(), mid_channels=16)
     report = exporting.export(model, str(tmp_path), [], pictures((64, 96), (100, 75), (128, 64)), fold=True, onnx=True)
-    assert [verdict["passed"] for verdict in report["verdicts"]] == [True] * 3
+    assert [comparison["passed"] for comparison in report["comparisons"]] == [True] * 3

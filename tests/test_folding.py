@@ -33,7 +33,7 @@ def spread_statistics(model):
 
 def test_every_case():
     model = network()
-    folding, verdict = fold_and_compare(model, pictures())
+    folding, comparison = fold_and_compare(model, pictures())
     assert folding.folded == {
         "norm_stem": "conv_stem",
         "norm_up": "conv_up",
@@ -45,7 +45,7 @@ def test_every_case():
         "norm_preactivated": "no convolution beside it without an operation between (pre-activation)",
         "norm_training": "evaluation does not run it",
     }
-    assert verdict.passed and verdict.relative_difference < 1e-5
+    assert comparison.passed and comparison.relative_difference < 1e-5
     assert isinstance(model.norm_stem, nn.Identity) and isinstance(model.norm_shared, nn.BatchNorm2D)
     assert str(folding).startswith("3 batch norms folded, 4 kept")
 
@@ -103,9 +103,9 @@ def test_difference_is_refused(monkeypatch):
     monkeypatch.setattr(
         exporting, "fold_batch_norms", lambda model, x: model.conv_out.bias.set_value(model.conv_out.bias + 0.1)
     )
-    _, verdict = fold_and_compare(network(), pictures())
+    _, comparison = fold_and_compare(network(), pictures())
     with pytest.raises(UserError, match="nothing is written.*folded against unfolded"):
-        require_passed([verdict])
+        require_passed([comparison])
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_difference_is_refused(monkeypatch):
 def test_registered_networks(build, folded):
     paddle.seed(0)
     model = spread_statistics(build())
-    folding, verdict = fold_and_compare(model, pictures((64, 128)))
+    folding, comparison = fold_and_compare(model, pictures((64, 128)))
     assert len(folding.folded) == folded
-    assert verdict.passed, str(verdict)
+    assert comparison.passed, str(comparison)
 
 
 def test_encnet():
@@ -131,6 +131,6 @@ def test_encnet():
 
     paddle.seed(0)
     model = spread_statistics(EncNet(4, ResNet18_vd(output_stride=8), mid_channels=32, add_lateral=True))
-    folding, verdict = fold_and_compare(model, pictures((64, 64)))
+    folding, comparison = fold_and_compare(model, pictures((64, 64)))
     assert len(folding.folded) >= 20
-    assert verdict.passed, str(verdict)
+    assert comparison.passed, str(comparison)

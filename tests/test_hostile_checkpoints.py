@@ -22,7 +22,7 @@ from hypothesis import given
 from paddleseg.utils import utils
 from picture_support import run_tool, write_config, write_dataset
 
-from paddleseg_ext.building import load_weights
+from paddleseg_ext.builder import load_weights
 from paddleseg_ext.command import UserError
 from paddleseg_ext.weights.paddle_file import load_paddle_file
 from paddleseg_ext.weights.pytorch_file import read_state_dict

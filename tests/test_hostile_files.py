@@ -18,9 +18,9 @@ from picture_support import write_config, write_dataset
 from PIL import Image
 
 from paddleseg_ext import CamVid
-from paddleseg_ext.building import Builder, load_config
+from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.command import UserError
-from paddleseg_ext.datasets.checking import find_splits, inspect
+from paddleseg_ext.data_tools.checking import find_splits, inspect
 from paddleseg_ext.datasets.palettes import camvid_decoder, gtav_decoder
 from paddleseg_ext.deploy.streaming import unreadable_picture
 from paddleseg_ext.files import read_image

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from picture_support import run_tool, write_config, write_dataset
 
-from paddleseg_ext.building import load_config
+from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import UserError
 from paddleseg_ext.deploy.runtimes import Deployment
 

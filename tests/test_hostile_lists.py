@@ -15,9 +15,9 @@ from picture_support import write_config, write_dataset
 from PIL import Image
 
 from paddleseg_ext import GTAV, CamVid
-from paddleseg_ext.building import Builder, list_images, load_config
+from paddleseg_ext.builder import Builder, list_images, load_config
 from paddleseg_ext.command import UserError
-from paddleseg_ext.datasets.checking import find_splits
+from paddleseg_ext.data_tools.checking import find_splits
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 from paddle import nn
 
 from paddleseg_ext import SANet, SANetEncoder
-from paddleseg_ext.building import Builder, load_config
-from paddleseg_ext.datasets.street import make_street_dataset
+from paddleseg_ext.builder import Builder, load_config
+from paddleseg_ext.street.dataset import make_street_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 STREET = ROOT / "configs/sanet/sanet_s_street_256x128_300.yml"

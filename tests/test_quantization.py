@@ -5,7 +5,7 @@ import pytest
 from deploy_support import FoldingCases, export_folder, pictures
 from picture_support import NUM_CLASSES, write_config, write_dataset
 
-from paddleseg_ext.building import Builder, load_config
+from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.deploy.quantization import judge_precision, mean_iou, quantize
 from paddleseg_ext.deploy.runtimes import Deployment
 

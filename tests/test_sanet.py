@@ -10,7 +10,7 @@ import pytest
 from paddleseg.models import STDC1
 
 from paddleseg_ext import DAPPM, SANet, SANetEncoder, SANetEncoder_L, SANetEncoder_M, SANetEncoder_S
-from paddleseg_ext.building import Builder, load_config
+from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.weights.sanet import convert
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs" / "sanet").glob("*.yml"))

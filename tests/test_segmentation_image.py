@@ -10,7 +10,7 @@ from picture_support import EVERY_NETWORK, NUM_CLASSES, run_tool, write_config, 
 
 from paddleseg_ext.analysis.pictures import Classes, for_each_picture, list_pictures
 from paddleseg_ext.analysis.segmentation import Segmenter, add_legend, head_logits, overlay, panel
-from paddleseg_ext.building import load_config
+from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import UserError
 from paddleseg_ext.files import read_image, write_image
 

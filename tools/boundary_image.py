@@ -20,7 +20,7 @@ from paddleseg_ext.analysis.boundary_pictures import (
 from paddleseg_ext.analysis.pictures import Classes, add_label_path, for_each_picture, list_pictures, picture_arguments
 from paddleseg_ext.analysis.segmentation import Segmenter, add_legend
 from paddleseg_ext.boundary import DEFAULT_WIDTH
-from paddleseg_ext.building import load_config
+from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import run
 from paddleseg_ext.files import write_image
 

@@ -1,4 +1,4 @@
-"""Look into every picture and label of a data set and say what is wrong and how to mend it.
+"""Look into every picture and label of a data set and say what is wrong and how to fix it.
 
 Prints a summary and writes report.json and report.html (with pictures) to --save_dir. The exit status is 1 when
 something is wrong.
@@ -27,8 +27,8 @@ def parse_args():
 
 
 def main(args):
-    from paddleseg_ext.datasets.check_report import make_report, summary, write_report
-    from paddleseg_ext.datasets.checking import KINDS, check, find_duplicates, find_splits
+    from paddleseg_ext.data_tools.check_report import make_report, summary, write_report
+    from paddleseg_ext.data_tools.checking import KINDS, check, find_duplicates, find_splits
 
     for kind in args.ignore:
         if kind not in KINDS:
@@ -54,7 +54,7 @@ def _sections(args):
     if args.config is not None:
         from paddleseg.cvlibs.config_checker import ConfigChecker
 
-        from paddleseg_ext.building import load_config
+        from paddleseg_ext.builder import load_config
 
         config = load_config(args.config, opts=args.opts, checker=ConfigChecker([]))
         sections = [section for section in (config.train_dataset_cfg, config.val_dataset_cfg) if section]

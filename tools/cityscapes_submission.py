@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from paddleseg_ext.datasets import cityscapes_submission as submission
+    from paddleseg_ext.data_tools import cityscapes_submission as submission
 
     scenes = submission.find_scenes(args.dataset_root, args.split)
     evaluation = submission.official_evaluation(scenes) if args.score else None
@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> None:
 def predict(args: argparse.Namespace, scenes):
     """The train ids that the network of `--config` predicts for each scene."""
     from paddleseg_ext.analysis.segmentation import Segmenter
-    from paddleseg_ext.building import load_config
+    from paddleseg_ext.builder import load_config
     from paddleseg_ext.command import UserError
     from paddleseg_ext.files import read_image
 

@@ -27,7 +27,7 @@ def main(args):
     import paddle
     from paddleseg.utils import utils
 
-    from paddleseg_ext.building import Builder, load_config
+    from paddleseg_ext.builder import Builder, load_config
     from paddleseg_ext.layers.pyramid_pooling import TAB_FORMS
 
     contexts = [{"type": name} for name in ("APPPM", "DAPPM", "SlimDAPPM")]

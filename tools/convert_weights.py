@@ -30,7 +30,7 @@ def parse_args():
 
 
 def main(args):
-    from paddleseg_ext.building import Builder, load_config
+    from paddleseg_ext.builder import Builder, load_config
     from paddleseg_ext.weights.pytorch_file import read_state_dict
     from paddleseg_ext.weights.sanet import convert
 

@@ -50,7 +50,7 @@ def parse_args():
 def main(args):
     from paddleseg.utils import logger, utils
 
-    from paddleseg_ext.building import Builder, load_config, load_weights
+    from paddleseg_ext.builder import Builder, load_config, load_weights
     from paddleseg_ext.deploy.exporting import calibration_inputs, checking_inputs, export
 
     config = load_config(args.config, opts=args.opts)

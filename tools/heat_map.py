@@ -10,7 +10,7 @@ import numpy as np
 from paddleseg_ext.analysis.heat_map import box_region, choose_layer, grad_cam, heat_overlay, layer_shapes
 from paddleseg_ext.analysis.pictures import Classes, for_each_picture, list_pictures, picture_arguments
 from paddleseg_ext.analysis.segmentation import Segmenter
-from paddleseg_ext.building import load_config
+from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import run
 from paddleseg_ext.files import write_image
 

@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from paddleseg_ext.datasets.street import make_street_dataset
+    from paddleseg_ext.street.dataset import make_street_dataset
 
     num_pictures = {"train": args.num_train, "val": args.num_val, "test": args.num_test}
     make_street_dataset(args.save_dir, num_pictures, tuple(args.size), args.seed, args.overwrite)

@@ -51,7 +51,7 @@ def predict_with_paddleseg(args):
     from paddleseg.transforms import Compose
     from paddleseg.utils import logger, utils
 
-    from paddleseg_ext.building import Builder, list_images, load_config, load_weights
+    from paddleseg_ext.builder import Builder, list_images, load_config, load_weights
     from paddleseg_ext.deploy.streaming import unreadable_picture
 
     config = load_config(args.config)
@@ -89,7 +89,7 @@ def predict_stream(args, is_video):
     from paddleseg.transforms import Compose
     from paddleseg.utils import logger, utils, visualize
 
-    from paddleseg_ext.building import Builder, list_images, load_config, load_weights
+    from paddleseg_ext.builder import Builder, list_images, load_config, load_weights
     from paddleseg_ext.deploy.exporting import with_output_op
     from paddleseg_ext.deploy.runtimes import Deployment, EagerSession
     from paddleseg_ext.deploy.streaming import Artist, Lanes, Shared, predict_pictures, predict_video

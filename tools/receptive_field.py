@@ -24,7 +24,7 @@ from paddleseg_ext.analysis.receptive_field import (
     theoretical_fields,
 )
 from paddleseg_ext.analysis.segmentation import Segmenter
-from paddleseg_ext.building import load_config
+from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import UserError, nearest, run
 from paddleseg_ext.files import write_whole
 

@@ -16,7 +16,7 @@ from paddleseg_ext.analysis.pictures import (
 )
 from paddleseg_ext.analysis.report import Scores, make_entry, write_page
 from paddleseg_ext.analysis.segmentation import Segmenter
-from paddleseg_ext.building import load_config
+from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import UserError, run
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from paddleseg_ext.analysis.pictures import Classes, add_label_path, for_each_picture, list_pictures, picture_arguments
 from paddleseg_ext.analysis.segmentation import Segmenter, add_legend, colour_map, overlay, panel
-from paddleseg_ext.building import load_config
+from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import UserError, run
 from paddleseg_ext.files import write_image
 

@@ -38,7 +38,7 @@ def main(args):
     from paddleseg.core import train
     from paddleseg.utils import utils
 
-    from paddleseg_ext.building import Builder, load_config, set_data_format
+    from paddleseg_ext.builder import Builder, load_config, set_data_format
 
     config = load_config(
         args.config,

@@ -28,7 +28,7 @@ def main(args):
     from paddleseg.core import evaluate
     from paddleseg.utils import utils
 
-    from paddleseg_ext.building import Builder, load_config, load_network, set_data_format
+    from paddleseg_ext.builder import Builder, load_config, load_network, set_data_format
 
     config = load_config(args.config, opts=args.opts)
     test_config = merge_test_config(config.test_config, args, "aug_eval")

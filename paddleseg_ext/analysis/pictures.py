@@ -14,7 +14,7 @@ import numpy as np
 from paddleseg.cvlibs import Config
 from tqdm import tqdm
 
-from paddleseg_ext.building import Builder, list_images
+from paddleseg_ext.builder import Builder, list_images
 from paddleseg_ext.command import UserError, nearest, one_line
 from paddleseg_ext.datasets.description import describe
 from paddleseg_ext.datasets.palettes import LabelDecoder

@@ -14,7 +14,7 @@ from paddleseg.cvlibs import Config
 from paddleseg.transforms import Compose
 
 from paddleseg_ext.analysis.pictures import Classes
-from paddleseg_ext.building import Builder, load_network
+from paddleseg_ext.builder import Builder, load_network
 from paddleseg_ext.command import UserError
 
 WHITE = (255, 255, 255)

@@ -143,7 +143,7 @@ def build(name: str):
     """The network of a YAML file or of `NETWORKS`, in evaluation mode."""
     from paddleseg.cvlibs import Config
 
-    from paddleseg_ext.building import Builder, load_config
+    from paddleseg_ext.builder import Builder, load_config
 
     if name in NETWORKS:
         config = Config.__new__(Config)  # a configuration of nothing but a model

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 
 from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, summarise, write_report
-from paddleseg_ext.building import Builder, load_config
+from paddleseg_ext.builder import Builder, load_config
 
 PARTS = ("data", "forward", "losses", "backward", "update")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from paddleseg.cvlibs import manager
 
-from paddleseg_ext.datasets.decoded import DecodedDataset
+from paddleseg_ext.datasets.base import LabelTableDataset
 from paddleseg_ext.datasets.palettes import CAMVID, LabelDecoder, camvid_decoder
 
 
 @manager.DATASETS.add_component
-class CamVid(DecodedDataset):
+class CamVid(LabelTableDataset):
     """CamVid (Brostow et al., 2009), http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid.
 
     Labels are index PNGs (0 to 10, 11 is void) or PNGs of the 32 CamVid colours; void becomes `IGNORE_INDEX`.
@@ -20,7 +20,7 @@ class CamVid(DecodedDataset):
     Args:
         others: what becomes of the colours beyond the 11 classes: "ignore" them, as the authors of SANet do, or
             "merge" each into the nearest class, as SegNet does.
-        Others are those of `DecodedDataset`.
+        Others are those of `LabelTableDataset`.
     """
 
     NUM_CLASSES = len(CAMVID)

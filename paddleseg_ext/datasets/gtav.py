@@ -6,21 +6,21 @@ from functools import cached_property
 
 from paddleseg.cvlibs import manager
 
+from paddleseg_ext.datasets.base import LabelTableDataset
 from paddleseg_ext.datasets.cityscapes_classes import CLASSES, LABEL_IDS
-from paddleseg_ext.datasets.decoded import DecodedDataset
 from paddleseg_ext.datasets.palettes import GTAV as LABELS
 from paddleseg_ext.datasets.palettes import LabelDecoder, gtav_decoder
 
 
 @manager.DATASETS.add_component
-class GTAV(DecodedDataset):
+class GTAV(LabelTableDataset):
     """GTAV ("Playing for Data", Richter et al., 2016), https://download.visinf.tu-darmstadt.de/data/from_games.
 
     Labels are the published palette PNGs, RGB PNGs of the same colours, or grey PNGs of label ids (0 to 34).
     Without lists, `dataset_root` holds images and labels, split by the published split.mat if it lies there, else
     into half, a quarter and a quarter in the order of names; or images/train, labels/train, ...
 
-    Args: those of `DecodedDataset`.
+    Args: those of `LabelTableDataset`.
     """
 
     NUM_CLASSES = len(LABEL_IDS)

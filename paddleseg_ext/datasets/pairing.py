@@ -166,7 +166,7 @@ def read_pairs(
         try:
             if len(fields) != 2 and not (labels_optional and len(fields) == 1):
                 raise ValueError(
-                    f"{len(fields)} fields separated by {separator!r}, expected image{separator}label: mend the line "
+                    f"{len(fields)} fields separated by {separator!r}, expected image{separator}label: fix the line "
                     "or set `separator`"
                 )
             files = [below(root, name) for name in fields]

@@ -24,13 +24,13 @@ from paddleseg.deploy.export import WrappedModel
 from paddleseg.transforms import Compose
 from paddleseg.utils import logger
 
-from paddleseg_ext.building import Builder, list_images
+from paddleseg_ext.builder import Builder, list_images
 from paddleseg_ext.command import UserError
-from paddleseg_ext.datasets.guard import GuardedTransforms
+from paddleseg_ext.data_tools.sample_errors import TransformsWithFileNames
+from paddleseg_ext.deploy.comparison import Comparison, compare
 from paddleseg_ext.deploy.folding import fold_batch_norms
 from paddleseg_ext.deploy.quantization import judge_precision, quantize
 from paddleseg_ext.deploy.runtimes import DESCRIPTION, ONNX_FILES, PARAMS_MARK, Deployment, EagerSession, file_digest
-from paddleseg_ext.deploy.verdict import Verdict, compare
 from paddleseg_ext.files import read_yaml, write_whole
 
 DYNAMIC_SHAPE = [-1, 3, -1, -1]
@@ -52,7 +52,7 @@ def export(
     dataset: paddle.io.Dataset | None = None,
 ) -> dict:
     """Write ``model.json`` (before Paddle 3: ``model.pdmodel``), ``model.pdiparams``, ``deploy.yaml``, with `onnx`
-    ``model.onnx``, with the precision "int8" ``model_int8.onnx``, and ``verdict.json``, after each was run and, in
+    ``model.onnx``, with the precision "int8" ``model_int8.onnx``, and ``comparison.json``, after each was run and, in
     float32, found to compute what the network computes.
 
     Args:
@@ -65,31 +65,31 @@ def export(
         dataset: labelled pictures to measure what reduced precisions do to the mIoU.
 
     Returns:
-        What ``verdict.json`` holds.
+        What ``comparison.json`` holds.
 
     Raises:
         UserError: a float32 file computes something else than the network; nothing is written then.
     """
     report = {}
-    verdicts = []
+    comparisons = []
     shape = input_shape or DYNAMIC_SHAPE
     # labels are judged by the scores behind them
     eager = EagerSession(with_output_op(network, "none" if output_op == "argmax" else output_op))
     expected = [eager(picture) for picture in pictures]
     if fold:
-        folding, verdict = fold_and_compare(network, pictures)
+        folding, comparison = fold_and_compare(network, pictures)
         logger.info(str(folding))
         report["folding"] = {"folded": len(folding.folded), "kept": folding.kept}
-        verdicts.append(verdict)
+        comparisons.append(comparison)
 
     os.makedirs(save_dir, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=save_dir) as folder:
         whole = os.path.join(folder, "whole")  # files appear whole or not at all
         exported = write_folder(network, whole, transforms, shape, output_op, onnx)
         for backend in ("inference", "onnxruntime") if onnx else ("inference",):
-            verdicts.append(compare(f"{backend} against eager", expected, exported.session(backend), pictures))
-        require_passed(verdicts)
-        report["verdicts"] = [verdict.to_dict() for verdict in verdicts]
+            comparisons.append(compare(f"{backend} against eager", expected, exported.session(backend), pictures))
+        require_passed(comparisons)
+        report["comparisons"] = [comparison.to_dict() for comparison in comparisons]
 
         if precisions:
             calibration = list(calibration)
@@ -103,7 +103,7 @@ def export(
             report["precisions"] = [judge_precision(logits, one, pictures, dataset) for one in precisions]
 
         write_digests(whole)
-        with open(os.path.join(whole, "verdict.json"), "w", encoding="utf-8") as file:
+        with open(os.path.join(whole, "comparison.json"), "w", encoding="utf-8") as file:
             json.dump(report, file, indent=2)
         for name in os.listdir(whole):
             os.replace(os.path.join(whole, name), os.path.join(save_dir, name))
@@ -111,17 +111,17 @@ def export(
 
 
 def fold_and_compare(network: paddle.nn.Layer, pictures: Sequence[np.ndarray]):
-    """Fold the batch norms in place; returns the `Folding` and the verdict on the logits before and after."""
+    """Fold the batch norms in place; returns the `Folding` and the comparison on the logits before and after."""
     session = EagerSession(network)
     before = [session(picture) for picture in pictures]
     folding = fold_batch_norms(network, paddle.to_tensor(pictures[0]))
     return folding, compare("folded against unfolded", before, session, pictures)
 
 
-def require_passed(verdicts: Sequence[Verdict]) -> None:
-    for verdict in verdicts:
-        logger.info(str(verdict))
-    failed = [verdict for verdict in verdicts if not verdict.passed]
+def require_passed(comparisons: Sequence[Comparison]) -> None:
+    for comparison in comparisons:
+        logger.info(str(comparison))
+    failed = [comparison for comparison in comparisons if not comparison.passed]
     if failed:
         raise UserError(f"nothing is written, since the networks differ: {'; '.join(map(str, failed))}")
 
@@ -253,7 +253,7 @@ def calibration_inputs(config: Config, image_path: str, shape: list | None, coun
 
 
 def validation_transforms(config: Config) -> Callable:
-    return GuardedTransforms(Compose(Builder(config).val_transforms))
+    return TransformsWithFileNames(Compose(Builder(config).val_transforms))
 
 
 def network_input(path: str, transforms: Callable, shape: list | None = None, scale: float = 1) -> np.ndarray:

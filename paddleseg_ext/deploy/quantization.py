@@ -13,8 +13,8 @@ import paddle
 from paddleseg.core import evaluate
 from paddleseg.utils import logger
 
+from paddleseg_ext.deploy.comparison import compare
 from paddleseg_ext.deploy.runtimes import PARAMS_MARK, Deployment, file_digest
-from paddleseg_ext.deploy.verdict import compare
 
 
 def quantize(deployment: Deployment, pictures: Iterable[np.ndarray]) -> None:
@@ -95,11 +95,11 @@ def judge_precision(
     backend = "onnxruntime" if precision == "int8" else "inference"
     before = logits.session(backend)
     after = logits.session(backend, precision=precision)
-    verdict = compare(
+    comparison = compare(
         f"{backend}, {precision} against float32", (before(picture) for picture in pictures), after, pictures
     )
-    logger.info(str(verdict))
-    report = asdict(verdict)
+    logger.info(str(comparison))
+    report = asdict(comparison)
     if dataset is not None:
         report["miou_before"], report["miou_after"] = (mean_iou(session, dataset) for session in (before, after))
         logger.info(

@@ -6,7 +6,7 @@ import pytest
 from paddleseg.models.backbones import ResNet18_vd
 
 from paddleseg_ext import EncNet
-from paddleseg_ext.analysis.presence import predict_presence, presence_table
+from paddleseg_ext.analysis.class_presence import predict_presence, presence_table
 from paddleseg_ext.command import UserError
 
 NAMES = ("everywhere", "ranked", "nowhere")

@@ -33,7 +33,7 @@ def check_list(dataset_arguments: dict) -> None:
         raise UserError(f"{path}: an empty list: write a line `image{separator}label` for each picture")
 
 
-def guard(dataset: paddle.io.Dataset) -> paddle.io.Dataset:
+def name_files_in_errors(dataset: paddle.io.Dataset) -> paddle.io.Dataset:
     """`dataset`, after a check that the files of its `file_list` exist, with transforms whose errors name the file.
 
     Raises:
@@ -41,11 +41,11 @@ def guard(dataset: paddle.io.Dataset) -> paddle.io.Dataset:
     """
     _check_files(getattr(dataset, "file_list", []))
     if hasattr(dataset, "transforms"):
-        dataset.transforms = GuardedTransforms(dataset.transforms)
+        dataset.transforms = TransformsWithFileNames(dataset.transforms)
     return dataset
 
 
-class GuardedTransforms:
+class TransformsWithFileNames:
     """Calls `transforms`; what it raises becomes one line with the picture and the label."""
 
     def __init__(self, transforms):
@@ -80,7 +80,7 @@ def _check_files(file_list) -> None:
     missing = [path for pair in file_list for path in pair if path is not None and not os.path.isfile(path)]
     if missing:
         others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise UserError(f"{missing[0]}: listed, but there is no such file{others}: mend the list or add the file")
+        raise UserError(f"{missing[0]}: listed, but there is no such file{others}: fix the list or add the file")
     for image, label in file_list:
         # PaddleSeg's Cityscapes pairs two sorted listings, so that one missing label shifts all that follow
         scene, is_cityscapes, _ = os.path.basename(image).partition("_leftImg8bit")

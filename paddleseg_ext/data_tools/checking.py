@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from paddleseg_ext.command import UserError, nearest, one_line
 from paddleseg_ext.datasets import cityscapes_classes
-from paddleseg_ext.datasets.decoded import DecodedDataset
+from paddleseg_ext.datasets.base import LabelTableDataset
 from paddleseg_ext.datasets.description import describe
 from paddleseg_ext.datasets.pairing import (
     LAYOUTS,
@@ -40,13 +40,13 @@ IGNORED = cityscapes_classes.IGNORE_INDEX
 KINDS: dict[str, tuple[str, str]] = {
     "list_missing": (
         "The list file is missing",
-        "write it with tools/create_dataset_list.py, or mend the path in the YAML",
+        "write it with tools/create_dataset_list.py, or fix the path in the YAML",
     ),
     "list_line": (
         "A line of a list is not a picture and a label",
         "write `picture label` with one separator between them, and name that separator in the YAML (`separator`)",
     ),
-    "no_pictures": ("A split has no pictures", "mend dataset_root, or the list"),
+    "no_pictures": ("A split has no pictures", "fix dataset_root, or the list"),
     "outside_root": (
         "A list names no file of the data set",
         "write paths below dataset_root, without .., as UTF-8",
@@ -115,7 +115,7 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "label_empty": ("The label is ignored everywhere", "label the picture, or take it out: nothing is learnt from it"),
 }
-"""kind -> what it is, and the mend."""
+"""kind -> what it is, and the fix."""
 
 
 @dataclass(frozen=True)
@@ -196,11 +196,11 @@ def _splits_of(settings: dict) -> list[Split]:
     mode = _mode(settings)
     if not os.path.isdir(settings.get("dataset_root") or ""):
         raise UserError(f"dataset_root: {settings.get('dataset_root')}: there is no such folder")
-    if not (issubclass(component, DecodedDataset) or component in (Dataset, Cityscapes)):
+    if not (issubclass(component, LabelTableDataset) or component in (Dataset, Cityscapes)):
         return [_from_dataset(component, settings, mode)]
 
     lists = {name: settings.get(f"{name}_path") for name in SPLITS}
-    if issubclass(component, DecodedDataset):
+    if issubclass(component, LabelTableDataset):
         lists = {name: path or list_in(settings["dataset_root"], name) for name, path in lists.items()}
     splits = []
     for name, list_path in lists.items():

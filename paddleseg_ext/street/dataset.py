@@ -13,11 +13,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.datasets import street_scene
 from paddleseg_ext.datasets.cityscapes_classes import train_ids_to_label_ids
 from paddleseg_ext.datasets.pairing import SPLITS
-from paddleseg_ext.datasets.street_scene import CYCLE, draw_picture
 from paddleseg_ext.files import write_image, write_whole
+from paddleseg_ext.street import scene as street_scene
+from paddleseg_ext.street.scene import CYCLE, draw_picture
 
 MARKER = "street.json"
 """The file that makes a folder ours; it holds what the pictures were drawn with."""

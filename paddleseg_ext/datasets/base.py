@@ -19,7 +19,7 @@ BLANK_BYTES = 1 << 16
 """A picture of one colour compresses to less than this; only such small files are opened to look for blank ones."""
 
 
-class DecodedDataset(Dataset):
+class LabelTableDataset(Dataset):
     """A data set whose label pictures go through a `LabelDecoder`.
 
     Files come from a list, as `paddleseg.datasets.Dataset` has them, or from the folders of a `Layout`. Pictures

@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from paddleseg_ext.datasets.checking import IGNORED, KINDS, Finding, Problem, Split
+from paddleseg_ext.data_tools.checking import IGNORED, KINDS, Finding, Problem, Split
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import open_picture, write_whole
 
@@ -35,7 +35,7 @@ def make_report(splits: list[Split], findings: dict[str, list[Finding]], problem
             {
                 "kind": kind,
                 "what": KINDS[kind][0],
-                "mend": KINDS[kind][1],
+                "fix": KINDS[kind][1],
                 "files": [
                     {"split": p.split, "file": printable(p.file), "detail": printable(p.detail), "extent": p.extent}
                     for p in by_kind[kind]
@@ -96,7 +96,7 @@ def summary(report: dict) -> str:
         lines += [f"  {f['file']}{': ' * bool(f['detail'])}{f['detail']}" for f in files[:SHOWN_FILES]]
         if len(files) > SHOWN_FILES:
             lines.append(f"  and {len(files) - SHOWN_FILES} more")
-        lines.append(f"  mend: {problem['mend']}")
+        lines.append(f"  fix: {problem['fix']}")
     if not report["problems"]:
         lines += ["", "no problems found"]
     return "\n".join(lines)
@@ -108,7 +108,10 @@ def write_report(save_dir: str, report: dict, splits: list[Split], problems: lis
     json_path, html_path = (os.path.join(save_dir, f"report.{suffix}") for suffix in ("json", "html"))
     write_whole(json_path, json.dumps(report, indent=2))
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("paddleseg_ext", "datasets"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("paddleseg_ext", "data_tools"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     page = environment.get_template("check_report.html").render(
         report=report,

@@ -1,4 +1,4 @@
-"""From a YAML to built components, with errors that name the key and the mend."""
+"""From a YAML to built components, with errors that name the key and the fix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paddleseg.cvlibs import Config, SegBuilder
 from paddleseg.utils import get_image_list, utils
 
 from paddleseg_ext.command import UserError, nearest, one_line
-from paddleseg_ext.datasets.guard import check_list, guard
+from paddleseg_ext.data_tools.sample_errors import check_list, name_files_in_errors
 from paddleseg_ext.datasets.pairing import read_list
 from paddleseg_ext.files import PICTURE_SUFFIXES, below, read_yaml
 from paddleseg_ext.weights.paddle_file import load_paddle_file
@@ -40,11 +40,11 @@ def _check_yaml(path: str, derived: tuple[str, ...]) -> None:
     bases = read_yaml(path).get("_base_", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise UserError(f"{path}: its _base_ {bases!r} is not the path of a YAML file: mend it")
+        raise UserError(f"{path}: its _base_ {bases!r} is not the path of a YAML file: fix it")
     for base in bases:
         base = os.path.normpath(os.path.join(os.path.dirname(path), base))
         if not os.path.isfile(base):
-            raise UserError(f"{path}: its _base_ {base} is missing: mend the path")
+            raise UserError(f"{path}: its _base_ {base} is missing: fix the path")
         if base in derived or base == path:
             raise UserError(f"{path}: its _base_ {base} is based on this file: take one of the two out")
         _check_yaml(base, (*derived, path))
@@ -83,7 +83,7 @@ class Builder(SegBuilder):
         if is_dataset:
             check_list(kwargs)
         component = super().build_component_impl(component_class, *args, **kwargs)
-        return guard(component) if is_dataset else component
+        return name_files_in_errors(component) if is_dataset else component
 
 
 def load_network(config: Config, model_path: str | None, device: str = "gpu") -> paddle.nn.Layer:

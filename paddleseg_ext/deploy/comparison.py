@@ -13,7 +13,7 @@ LABEL_TOLERANCE = 0.9999
 
 
 @dataclass
-class Verdict:
+class Comparison:
     """The comparison of two networks over some pictures.
 
     Attributes:
@@ -55,7 +55,7 @@ def compare(
     references: Iterable[np.ndarray],
     network: Callable[[np.ndarray], np.ndarray],
     pictures: Iterable[np.ndarray],
-) -> Verdict:
+) -> Comparison:
     """Run `network` on every picture (N, C, H, W).
 
     Args:
@@ -82,7 +82,7 @@ def compare(
         ties += int((~same & (lost <= RELATIVE_TOLERANCE * height)).sum())
         pixels += same.size
         sizes.append("x".join(str(side) for side in picture.shape[2:]))
-    return Verdict(
+    return Comparison(
         what,
         sizes,
         None if gives_labels else float(difference),

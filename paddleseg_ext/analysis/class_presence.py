@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.analysis.segmentation import training_outputs
-from paddleseg_ext.building import Builder, load_config, load_network
+from paddleseg_ext.builder import Builder, load_config, load_network
 from paddleseg_ext.command import UserError
 from paddleseg_ext.losses.encoding_bce import class_presence
 
