@@ -122,8 +122,9 @@ def test_config(path):
     config = Config(str(path))
     config.dic["model"]["backbone"]["pretrained"] = None  # no downloads in tests
     builder = SegBuilder(config)
-    backbone, iters = config.dic["model"]["backbone"], config.iters
-    name = f"{config.dic['model']['type'].lower()}_{backbone['type'].lower().replace('_vd', '')}_os{backbone['output_stride']}_"
+    network, iters = config.dic["model"], config.iters
+    backbone = network["backbone"]["type"].lower().replace("_vd", "")
+    name = f"{network['type'].lower()}_{backbone}_os{network['backbone']['output_stride']}_"
     assert path.stem.startswith(name)
     assert path.stem.endswith(f"_{iters // 1000}k" if iters >= 1000 else f"_{iters}")
     for transform in config.dic["train_dataset"]["transforms"]:

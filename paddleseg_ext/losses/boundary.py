@@ -14,8 +14,10 @@ from paddle import nn
 from paddleseg.cvlibs import manager
 
 from paddleseg_ext.boundary import DEFAULT_WIDTH, binary_boundary, class_boundary
+from paddleseg_ext.losses.common import at_least_float32, check_shapes, without_amp
 
 
+@without_amp
 def balanced_bce(logits: paddle.Tensor, target: paddle.Tensor, valid: paddle.Tensor) -> paddle.Tensor:
     """Class-balanced binary cross entropy: what is rare weighs more.
 
@@ -43,6 +45,7 @@ def balanced_bce(logits: paddle.Tensor, target: paddle.Tensor, valid: paddle.Ten
     return loss.sum() / pixels
 
 
+@without_amp
 def ohem_cross_entropy(
     logits: paddle.Tensor, labels: paddle.Tensor, thresh: float, min_kept: int, ignore_index: int = 255
 ) -> paddle.Tensor:
@@ -152,19 +155,3 @@ class BoundaryAwareOhemCrossEntropyLoss(nn.Layer):
         on_boundary = F.sigmoid(at_least_float32(boundary.detach()).max(axis=1)) > self.boundary_thresh
         labels = paddle.where(on_boundary, labels, paddle.full_like(labels, self.ignore_index))
         return ohem_cross_entropy(main, labels, self.thresh, self.min_kept, self.ignore_index)
-
-
-def at_least_float32(logits: paddle.Tensor) -> paddle.Tensor:
-    """Half precision overflows in sums over all pixels."""
-    return logits if logits.dtype == paddle.float64 else logits.astype("float32")
-
-
-def check_shapes(logits: paddle.Tensor, labels: paddle.Tensor, channels: int | None = None) -> None:
-    """Raises ValueError unless logits (N, C, H, W) and labels (N, H, W) go together, and C is `channels` if given."""
-    n, *size = labels.shape
-    c = channels or logits.shape[1]
-    if list(logits.shape) != [n, c, *size]:
-        raise ValueError(
-            f"logits have the shape {list(logits.shape)}, labels {list(labels.shape)}; "
-            f"expected (N, {channels or 'C'}, H, W) and (N, H, W)"
-        )
