@@ -46,6 +46,14 @@ def predict_presence(model: paddle.nn.Layer, dataset: paddle.io.Dataset) -> tupl
     return np.stack(scores), np.stack(present)
 
 
+def average_precision(scores: np.ndarray, present: np.ndarray) -> tuple[float, float]:
+    """The means of average precision and prior over the classes that tell pictures apart; see `presence_table`."""
+    prior = present.mean(axis=0)
+    telling = np.flatnonzero((prior > 0) & (prior < 1))
+    precision = [average_precision_score(present[:, c], scores[:, c]) for c in telling]
+    return float(np.mean(precision)), float(prior[telling].mean())
+
+
 def presence_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, ...]) -> str:
     """Average precision of each class beside its prior: the share of pictures that have it, which is the average
     precision of whoever gives every picture the same score. The mean is over the classes that tell pictures apart."""
@@ -61,5 +69,6 @@ def presence_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, ..
     for c, name in enumerate(names):
         value = f"{precision[c]:.4f}" if telling[c] else "-"
         lines.append(f"{name:{width}}  {prior[c]:6.4f}  {value:>17}")
-    lines.append(f"{'mean':{width}}  {prior[telling].mean():6.4f}  {precision[telling].mean():17.4f}")
+    mean_precision, mean_prior = average_precision(scores, present)
+    lines.append(f"{'mean':{width}}  {mean_prior:6.4f}  {mean_precision:17.4f}")
     return "\n".join(lines)
