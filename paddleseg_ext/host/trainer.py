@@ -1,8 +1,4 @@
-"""What PaddleSeg's trainer lacks for long runs: `TrainingRun`, put into it by `patch`.
-
-The trainer keeps the batch sampler, the best score and the losses in local variables of one function, out of reach of
-a wrapper. So `patch` compiles its source again with the `CHANGES`, which keep its lines where they are.
-"""
+"""What PaddleSeg's trainer lacks for long runs: `TrainingRun`, put into it by the repair `training_run`."""
 
 from __future__ import annotations
 
@@ -13,55 +9,88 @@ import math
 import os
 import random
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import paddle
+from paddleseg.core import train
+from paddleseg.utils import utils
 
+from paddleseg_ext.checkpoints import numbered_checkpoints
 from paddleseg_ext.command import UserError
-from paddleseg_ext.files import replacing, write_whole
+from paddleseg_ext.files import is_left_over, replacing, write_whole
+from paddleseg_ext.host.registry import repair, rewrite, wrap
 
 SCORES = "scores.json"  # in a checkpoint's folder: {"model": [best mIoU, its iteration], "ema_model": ...}
-CHANGES = (  # (what stands once in the source of PaddleSeg's `train`, what comes instead)
-    (
-        "batch_sampler = paddle.io.DistributedBatchSampler(",
-        "run = TrainingRun(train_dataset, losses, save_dir, resume_model, start_iter); train_dataset = run.samples; "
-        "batch_sampler = run.make_sampler(",
-    ),
-    ("best_mean_iou = -1.0\n", "best_mean_iou, best_model_iter = run.best['model']\n"),
-    ("best_ema_mean_iou = -1.0\n", "best_ema_mean_iou, best_ema_model_iter = run.best['ema_model']\n"),
-    ("best_model_iter = -1\n", "\n"),
-    (" init_ema_params(ema_model, model)", " run.init_ema(ema_model, model)"),
-    ("avg_loss += float(loss)", "avg_loss += run.finish_step(iter, loss, loss_list)"),
-    (
-        "                paddle.save(model.state_dict(),",
-        "                run.start_checkpoint(current_save_dir); paddle.save(model.state_dict(),",
-    ),
-    (
-        "                paddle.save(optimizer.state_dict(),",
-        "                run.save_scores(current_save_dir, locals()); paddle.save(optimizer.state_dict(),",
-    ),
+_STATES_WITHOUT_SCORES = "                states_dict = {\n"  # of PaddleSeg 2.9.1, which has no name of its own version
+
+
+@repair(
+    needed=_STATES_WITHOUT_SCORES in inspect.getsource(train),
+    useful=_STATES_WITHOUT_SCORES in inspect.getsource(train),
+    reason="the first checkpoint of a run without --do_eval: UnboundLocalError: mean_iou",
+    upstream="only in PaddleSeg 2.9.1 (core/train.py)",
 )
-
-
-def patch() -> None:
-    """Change PaddleSeg's `train` in place, so that who has imported it already has the change, too."""
-    module = sys.modules["paddleseg.core.train"]  # `paddleseg.core.train` is the function, which hides it
-    source = inspect.getsource(module)
-    for old, new in CHANGES:
-        if source.count(old) != 1:
-            raise RuntimeError(
-                f"PaddleSeg's trainer has changed: {old.strip()!r} stands there {source.count(old)} times"
+def checkpoints_without_evaluation():
+    evaluated = "val_dataset is not None and "
+    rewrite(
+        train,
+        (_STATES_WITHOUT_SCORES, f"                states_dict = {evaluated}{{\n"),
+        ("ema_states_dict = {\n", f"ema_states_dict = {evaluated}{{\n"),
+        *(
+            (
+                f"paddle.save({states},\n{indent}os.path.join(cur",
+                f"{evaluated}paddle.save({states},\n{indent}os.path.join(cur",
             )
-        source = source.replace(old, new)
-    compiled = compile(source, module.__file__, "exec").co_consts
-    module.TrainingRun = TrainingRun
-    module.train.__code__ = next(code for code in compiled if getattr(code, "co_name", None) == "train")
+            for states, indent in (("states_dict", " " * 28), ("ema_states_dict", " " * 24))
+        ),
+    )
+
+
+@repair(
+    needed=False,
+    reason="a resumed run forgets the best score, the averaged weights and which checkpoints there are, and draws "
+    "other batches; a loss that is not a number goes unnoticed",
+    upstream="not fixed in develop of October 2024 (core/train.py)",
+)
+def training_run():
+    # the trainer keeps the batch sampler, the best score and the losses in local variables, out of reach of a wrapper
+    rewrite(
+        train,
+        (
+            "batch_sampler = paddle.io.DistributedBatchSampler(",
+            "from paddleseg_ext.host.trainer import TrainingRun; "
+            "run = TrainingRun(train_dataset, losses, save_dir, resume_model, start_iter); "
+            "train_dataset = run.samples; batch_sampler = run.make_sampler(",
+        ),
+        ("best_mean_iou = -1.0\n", "best_mean_iou, best_model_iter = run.best['model']\n"),
+        ("best_ema_mean_iou = -1.0\n", "best_ema_mean_iou, best_ema_model_iter = run.best['ema_model']\n"),
+        ("best_model_iter = -1\n", "\n"),
+        ("save_models = deque()", "save_models = deque(run.kept_checkpoints(keep_checkpoint_max))"),
+        (" init_ema_params(ema_model, model)", " run.init_ema(ema_model, model)"),
+        ("avg_loss += float(loss)", "avg_loss += run.finish_step(iter, loss, loss_list)"),
+        (
+            "                paddle.save(model.state_dict(),",
+            "                run.start_checkpoint(current_save_dir); paddle.save(model.state_dict(),",
+        ),
+        (
+            "                paddle.save(optimizer.state_dict(),",
+            "                run.save_scores(current_save_dir, locals()); paddle.save(optimizer.state_dict(),",
+        ),
+    )
+    wrap(utils, "set_seed", _remember_seed)
+
+
+def _remember_seed(original, seed=None):
+    TrainingRun.seed = seed
+    original(seed)
 
 
 class TrainingRun:
     """Where a training run stands: which batch comes, the best scores so far, whether its losses are numbers.
+
+    PaddleSeg's trainer calls, in this order: the constructor, `make_sampler`, `kept_checkpoints`, `init_ema`; at each
+    iteration `finish_step`; at each checkpoint, after evaluation, `start_checkpoint` and `save_scores`.
 
     Args:
         dataset: the training pictures.
@@ -78,6 +107,7 @@ class TrainingRun:
 
     def __init__(self, dataset, losses: dict, save_dir: str, resume_model: str | None, start_iter: int):
         self.losses = losses
+        self.save_dir = save_dir
         self.resume_model = resume_model
         self.start_iter = start_iter
         self.rank = paddle.distributed.ParallelEnv().rank
@@ -87,7 +117,7 @@ class TrainingRun:
         if resume_model is not None:
             self.best.update(_read_scores(resume_model))
             if self.rank == 0:
-                self._complete_best_models(save_dir)
+                self._complete_best_models()
 
     def make_sampler(self, dataset: SeededSamples, **options) -> ResumedSampler:
         self.sampler = ResumedSampler(dataset, **options)
@@ -98,6 +128,20 @@ class TrainingRun:
             )
         self.sampler.epoch, self.sampler.skipped = divmod(self.start_iter, len(self.sampler))
         return self.sampler
+
+    def kept_checkpoints(self, keep_max: int) -> list[str]:
+        """The folders, oldest first, that count towards ``--keep_checkpoint_max`` (0: keep all) from the start.
+
+        Those of the run that is resumed, up to where it goes on; what is over the maximum is removed.
+        """
+        if self.resume_model is None or not os.path.samefile(self.save_dir, os.path.join(self.resume_model, os.pardir)):
+            return []
+        folders = [folder for number, folder in numbered_checkpoints(self.save_dir) if number <= self.start_iter]
+        while len(folders) > keep_max > 0:
+            oldest = folders.pop(0)
+            if self.rank == 0:
+                shutil.rmtree(oldest, ignore_errors=True)
+        return folders
 
     def init_ema(self, ema_model: paddle.nn.Layer, model: paddle.nn.Layer) -> None:
         """Go on with the averaged weights of the checkpoint; PaddleSeg would begin again with `model`'s.
@@ -145,8 +189,10 @@ class TrainingRun:
 
     def start_checkpoint(self, folder: str) -> None:
         """New weights never stand beside the optimiser's state of an earlier run: without state it is no checkpoint."""
-        if os.path.exists(os.path.join(folder, "model.pdopt")):
-            os.remove(os.path.join(folder, "model.pdopt"))
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if name == "model.pdopt" or is_left_over(path):
+                os.remove(path)
 
     def save_scores(self, folder: str, trainer: dict) -> None:
         """Keep the best scores; the trainer, whose local variables are given, counts this checkpoint's only later."""
@@ -165,12 +211,12 @@ class TrainingRun:
         batch = self.sampler.batch(iteration)
         return [files[index][0] if files else f"number {index}" for index in batch]
 
-    def _complete_best_models(self, save_dir: str) -> None:
+    def _complete_best_models(self) -> None:
         """The checkpoint may be the best model, and the run have ended before it was copied there."""
         for kind, (_, iteration) in self.best.items():
             source = os.path.join(self.resume_model, f"{kind}.pdparams")
             if iteration == self.start_iter and os.path.isfile(source):
-                folder = os.path.join(save_dir, "best_model" if kind == "model" else "ema_best_model")
+                folder = os.path.join(self.save_dir, "best_model" if kind == "model" else "ema_best_model")
                 os.makedirs(folder, exist_ok=True)
                 target = os.path.join(folder, f"{kind}.pdparams")
                 with replacing(target) as partial:
@@ -206,11 +252,11 @@ class ResumedSampler(paddle.io.DistributedBatchSampler):
     skipped = 0
 
     def __iter__(self) -> Iterator[list[int]]:
-        offset = self.epoch * len(self.dataset)
-        batches = itertools.islice(super().__iter__(), self.skipped, None)
-        self.skipped = 0
-        for batch in batches:
-            yield [offset + index for index in batch]
+        epoch, skipped = self.epoch, self.skipped
+        batches = list(super().__iter__())
+        self.epoch, self.skipped = epoch + 1, 0  # Paddle counts epochs only when it shuffles
+        for batch in batches[skipped:]:
+            yield [epoch * len(self.dataset) + index for index in batch]
 
     def batch(self, iteration: int) -> list[int]:
         """The pictures of an iteration, counted from 1, on this rank."""
@@ -219,23 +265,6 @@ class ResumedSampler(paddle.io.DistributedBatchSampler):
         batch = next(itertools.islice(super().__iter__(), position, None))
         self.epoch = epoch
         return batch
-
-
-def newest_checkpoint(save_dir: str, use_ema: bool = False) -> str | None:
-    """The newest complete checkpoint ``iter_N`` in `save_dir`; None if it holds none."""
-    found = []
-    for name in os.listdir(save_dir):
-        prefix, _, number = name.rpartition("_")
-        folder = os.path.join(save_dir, name)
-        if prefix == "iter" and number.isdigit() and not missing_files(folder, use_ema):
-            found.append((int(number), folder))
-    return max(found)[1] if found else None
-
-
-def missing_files(checkpoint: str, use_ema: bool = False) -> list[str]:
-    """What a checkpoint lacks to go on from; a run that was killed while it wrote leaves one with gaps."""
-    files = ["model.pdparams", "model.pdopt", *(["ema_model.pdparams"] if use_ema else [])]
-    return [name for name in files if not os.path.isfile(os.path.join(checkpoint, name))]
 
 
 def _generator(*numbers: int) -> np.random.Generator:
