@@ -15,7 +15,8 @@ from paddleseg.models.losses import CrossEntropyLoss, OhemCrossEntropyLoss
 
 from paddleseg_ext import BoundaryAwareOhemCrossEntropyLoss, BoundaryBCELoss, MultiClassBoundaryLoss
 from paddleseg_ext.boundary import binary_boundary
-from paddleseg_ext.losses.boundary import balanced_bce, ohem_cross_entropy
+from paddleseg_ext.losses.boundary import balanced_bce
+from paddleseg_ext.losses.ohem import ohem_cross_entropy
 
 IGNORE = 255
 LABELS = np.array([[[0, 0, 1, 1, 2, IGNORE], [0, 0, 1, 1, 2, IGNORE], [0, 0, 0, 1, 2, 2], [0, 0, 0, 1, 2, 2]]])
