@@ -93,10 +93,10 @@ def neighbour_divergence(logits: paddle.Tensor) -> paddle.Tensor:
     logits = logits - logits.max(axis=1, keepdim=True)
     p = paddle.exp(logits)
     total = p.sum(axis=1, keepdim=True)
-    p, log_p = p / total, logits - paddle.log(total)
-    lower = (p[:, :, :-1] * (log_p[:, :, :-1] - log_p[:, :, 1:])).sum(axis=1, keepdim=True)
-    right = (p[..., :-1] * (log_p[..., :-1] - log_p[..., 1:])).sum(axis=1, keepdim=True)
-    return (F.pad(lower, [0, 0, 0, 1]) + F.pad(right, [0, 1, 0, 0])).squeeze(1)
+    log_p = logits - paddle.log(total)
+    padded = F.pad(log_p, [0, 1, 0, 1], mode="replicate")
+    differences = (log_p - padded[:, :, 1:, :-1]) + (log_p - padded[:, :, :-1, 1:])
+    return (p * differences).sum(axis=1) / total.squeeze(1)
 
 
 def boundary_threshold(strongest: paddle.Tensor) -> paddle.Tensor:
