@@ -54,7 +54,7 @@ setup(
     ],
     package_dir={"paddleseg_ext.tools": "tools", "paddleseg_ext.configs": "configs"},
     package_data={
-        "paddleseg_ext": ["autoload.pth", "analysis/*.html", "data_tools/*.html"],
+        "paddleseg_ext": ["autoload.pth", "analysis/*.html", "data_tools/*.html", "data_tools/*.yml"],
         "paddleseg_ext.configs": ["**/*.yml", "**/*.md"],
     },
     install_requires=[
@@ -68,6 +68,7 @@ setup(
         "jinja2",
         "matplotlib",
         "pillow",
+        "prettytable",
         "tqdm",
     ],
     extras_require={

@@ -140,7 +140,5 @@ def list_images(path: str | None, flag: str = "--image_path", outside: bool = Fa
         images, folder = get_image_list(path)
     except RuntimeError as error:
         raise UserError(f"{flag} {path}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})") from error
-    images = [
-        image.replace("\ufeff", "") for image in images
-    ]  # the byte order mark of a list
+    images = [image.replace("\ufeff", "") for image in images]  # the byte order mark of a list
     return sorted(image for image in images if not image.endswith(os.sep)), folder  # a list's empty line is no picture

@@ -96,16 +96,21 @@ def summary(report: dict) -> str:
         )
         if name == "train":
             lines.append(class_table(split["classes"]).get_string())
-    for problem in report["problems"]:
+    lines += problem_lines(report["problems"]) or ["", "no problems found"]
+    return "\n".join(lines)
+
+
+def problem_lines(problems: list[dict]) -> list[str]:
+    """Each kind of problem with some of its files and the fix."""
+    lines = []
+    for problem in problems:
         files = problem["files"]
         lines += ["", f"{problem['kind']}: {problem['what']} ({len(files)})"]
         lines += [f"  {f['file']}{': ' * bool(f['detail'])}{f['detail']}" for f in files[:SHOWN_FILES]]
         if len(files) > SHOWN_FILES:
             lines.append(f"  and {len(files) - SHOWN_FILES} more")
         lines.append(f"  fix: {problem['fix']}")
-    if not report["problems"]:
-        lines += ["", "no problems found"]
-    return "\n".join(lines)
+    return lines
 
 
 def class_table(classes: list[dict]) -> PrettyTable:
