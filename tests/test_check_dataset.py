@@ -226,7 +226,7 @@ def test_each_planted_mistake_is_named_with_its_file_and_nothing_else(root, mist
 
 def test_every_kind_is_planted_once():
     planted = {kind for _, expected in MISTAKES.values() for kind, _ in expected}
-    assert planted | {"label_colour"} == KINDS.keys()
+    assert planted | {"label_colour", "label_shapes"} == KINDS.keys()
 
 
 def test_a_faultless_data_set_has_no_problems(root):

@@ -45,6 +45,7 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "image_unreadable": ("The picture cannot be decoded", "copy or download it again"),
     "label_unreadable": ("The label cannot be decoded", "copy or download it again"),
+    "label_shapes": ("The JSON gives no label", "fix the shape in labelme, or take the picture out"),
     "image_channels": (
         "The picture's channels are not what the data set has",
         "save it as an 8-bit picture with as many channels as img_channels says",

@@ -50,7 +50,7 @@ class Annotation:
                 for shape in content["shapes"]
             ]
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise UserError(f"{path}: not labelme's JSON ({one_line(error)}): save it again") from error
+            raise UserError(f"{path}: not labelme's JSON: {type(error).__name__}, {one_line(error)}") from error
 
     @property
     def names(self) -> set[str]:
@@ -76,11 +76,11 @@ class Annotation:
         canvas = ImageDraw.Draw(label)
         for number, (name, kind, points, shape) in enumerate(self.shapes, 1):
             if name not in index_of:
-                raise UserError(f"{self.path}: shape {number} is {name!r}, which is not in classes.txt: add it there")
+                raise UserError(f"{self.path}: shape {number} is {name!r}, which is not in classes.txt")
             try:
                 _draw_shape(label, canvas, kind, points, shape, index_of[name])
             except Exception as error:  # whatever Pillow makes of odd points
-                raise UserError(f"{self.path}: shape {number} ({name}): {one_line(error)}: draw it again") from error
+                raise UserError(f"{self.path}: shape {number} ({name}): {one_line(error)}") from error
         return np.array(label)
 
 

@@ -220,7 +220,7 @@ def _draw(root: str, own: OwnData, drawn: str, data: _Data, split_of) -> dict[st
 
 
 def _complain(split: Split, path: str, error: Exception) -> None:
-    split.complain("label_unreadable", path, str(error).removeprefix(f"{path}: "))
+    split.complain("label_shapes", path, str(error).removeprefix(f"{path}: "))
 
 
 # ------------------------------------------------------------------------------------------ classes and splits

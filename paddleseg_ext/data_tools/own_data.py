@@ -64,9 +64,9 @@ def find_own_data(root: str) -> OwnData:
             masks.append(path)
         elif pictures.setdefault(_key(path), path.as_posix()) != path.as_posix():
             raise UserError(f"{root}: {path} and {pictures[_key(path)]} would share a label: rename one of them")
+    bare_names = _by_bare_name(pictures)
     for key in list(pictures):  # a_mask.png beside a.jpg
-        bare = [(*key[:-1], stem) for stem in _without(key[-1], LABEL_ENDINGS)]
-        if any(other in pictures for other in bare):
+        if any((*key[:-1], stem) in bare_names for stem in _without(key[-1], LABEL_ENDINGS)):
             masks.append(Path(pictures.pop(key)))
 
     found = _pair(root, pictures, masks)
@@ -107,12 +107,17 @@ def _without(stem: str, endings: tuple[str, ...]) -> list[str]:
     return [stem[: -len(ending)] for ending in endings if stem.endswith(ending)]
 
 
-def _pair(root: str, pictures: dict[Key, str], labels: list[Path]) -> OwnData:
-    by_bare_name = {
+def _by_bare_name(pictures: dict[Key, str]) -> dict[Key, str]:
+    """The pictures by their name with and without an ending like "_rgb"."""
+    return {
         (*folders, bare): path
         for (*folders, stem), path in pictures.items()
         for bare in (*_without(stem, PICTURE_ENDINGS), stem)
     }
+
+
+def _pair(root: str, pictures: dict[Key, str], labels: list[Path]) -> OwnData:
+    by_bare_name = _by_bare_name(pictures)
     label_of: dict[str, str] = {}
     found = OwnData()
     for path in sorted(labels, key=lambda path: path.stem.endswith("_pseudo")):  # EISeg's grey masks before coloured

@@ -85,7 +85,7 @@ def propose(
         iters=iters,
         epochs=max(1, round(iters * batch / max(pictures, 1))),
         learning_rate=float(f"{NETWORKS[network]['learning_rate'] * math.sqrt(batch / REFERENCE_BATCH):.2g}"),
-        warmup=min(100, iters // 10),
+        warmup=max(1, min(100, iters // 10)),
         weights=[round(min(math.sqrt(weight), LARGEST_WEIGHT), 2) for weight in median_frequency_weights],
         min_kept=batch * math.prod(crop) // 16,
         longest_side=LONGEST_SIDE if scale < 1 else None,
