@@ -209,8 +209,9 @@ def test_planted_mistakes_are_named_and_nothing_is_written(tmp_path, new_config,
     (root / "masks/p5.png").unlink()
     before = tree(tmp_path)
     status, path = new_config(root)
-    out = capsys.readouterr().out
-    assert status == 1 and "5 problems; nothing was written" in out and "if there are more, say --num_classes" in out
+    out, err = capsys.readouterr()
+    assert "error: 5 problems; nothing was written" in err
+    assert status == 1 and "if there are more, say --num_classes" in out
     for kind, file in (
         ("label_range", "masks/p1.png: values 200"),
         ("label_rgb", "masks/p2.png"),
@@ -263,13 +264,14 @@ def test_files_in_the_way_are_kept(tmp_path, new_config):
     assert (tmp_path / "my.yml").read_text() == "mine: 1\n"
 
 
-def test_lists_that_are_there_are_used(tmp_path, new_config):
+def test_lists_that_are_there_are_used(tmp_path, new_config, capsys):
     root = write_flat(tmp_path / "data")
     for split, numbers in (("train", range(8)), ("val", (8, 9))):
         (root / f"{split}.txt").write_text("".join(f"images/p{i}.jpg,masks/p{i}.png\n" for i in numbers))
     before = (root / "train.txt").read_text()
     status, path = new_config(root)
     assert status == 0 and (root / "train.txt").read_text() == before
+    assert "are used as they are" in capsys.readouterr().out
     config = Config(str(path))
     assert config.train_dataset_cfg["separator"] == config.val_dataset_cfg["separator"] == ","
 
@@ -396,9 +398,12 @@ def test_folders_with_a_test_split(tmp_path, new_config):
     root = tmp_path / "data"
     for i in range(8):
         write_pair(root, f"train/images/{i}.jpg", f"train/labels/{i}.png", i)
+    write_pair(root, "test/images/8.jpg", "test/labels/8.png", 8)
+    (root / "test/labels/8.png").unlink()
     write_pair(root, "test/images/9.jpg", "test/labels/9.png", 9)
     assert new_config(root, "--split", 0.75, 0.25)[0] == 0
-    assert [len(lines_of(root, split)) for split in ("train", "val", "test")] == [6, 2, 1]
+    assert [len(lines_of(root, split)) for split in ("train", "val")] == [6, 2]
+    assert (root / "test.txt").read_text() == "test/images/9.jpg test/labels/9.png\ntest/images/8.jpg\n"
 
 
 def test_the_function_says_which_command_made_the_yaml(tmp_path, new_config):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from prettytable import PrettyTable
 from tqdm import tqdm
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.data_tools.check_report import make_report, problem_lines
+from paddleseg_ext.data_tools.check_report import make_report, printable, problem_lines
 from paddleseg_ext.data_tools.checking import all_problems, check
 from paddleseg_ext.data_tools.inspection import Finding
 from paddleseg_ext.data_tools.own_data import RENDERED
@@ -54,12 +55,15 @@ def make_config(args, command: str) -> int:
             if {"label_range", "label_one_based"} & {problem.kind for problem in problems}:
                 number = len(data.splits[0].class_names)
                 print(f"\n{number} classes, 0 to {number - 1}, are expected; if there are more, say --num_classes")
-            print(f"error: {len(problems)} problems; nothing was written")
+            print(f"error: {len(problems)} problems; nothing was written", file=sys.stderr)
             return 1
         _leave_out_unusable(data.splits, findings)
         splits, findings = _divide(data, findings, root, ratios, args.seed)
         statistics = make_report(splits, findings, [])["splits"]
         train = statistics["train"]
+        for name in ("train", "val"):
+            if not statistics[name]["labelled_pictures"]:
+                raise UserError(f"{root}: no picture of {name} has a label: label more, or change --split")
         if args.batch_size and args.batch_size > train["pictures"]:
             raise UserError(f"--batch_size {args.batch_size}: there are {train['pictures']} training pictures only")
         proposal = propose(
@@ -83,13 +87,15 @@ def make_config(args, command: str) -> int:
             root=root,
             lists={split.name: os.path.join(root, f"{split.name}.txt") for split in splits},
             separator=data.separator,
-            names=splits[0].class_names,
+            names=[printable(name) for name in splits[0].class_names],
             shares=[c["pixel_share"] for c in train["classes"]],
             pictures=train["pictures"],
             channels=splits[0].channels,
             size=train["sizes"]["median"],
         )
         _write(texts, data, root)
+    if data.has_lists:
+        print(f"the lists in {root} are used as they are; remove them to divide the pictures (and draw JSON) anew")
     print(_summary(statistics, proposal, [*texts], args))
     return 0
 
@@ -207,6 +213,8 @@ def _lists(splits: list[Split], root: str, data: OwnSplits) -> dict[str, str]:
 
     def line(sample: Sample) -> str:
         picture = Path(sample.image).relative_to(root).as_posix()
+        if sample.label is None:
+            return picture
         if sample.label in data.drawn_from:
             return data.separator.join([picture, f"{RENDERED}/{Path(picture).with_suffix('.png').as_posix()}"])
         return data.separator.join([picture, Path(sample.label).relative_to(root).as_posix()])
@@ -234,7 +242,7 @@ def _summary(statistics: dict, proposal, written: list[str], args) -> str:
     table = PrettyTable(["", "class", "pixels", "pictures", "weight"], align="r")
     table.align["class"] = "l"
     for i, (c, weight) in enumerate(zip(train["classes"], proposal.weights)):
-        table.add_row([i, c["name"], f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", weight])
+        table.add_row([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", weight])
     counts = ", ".join(f"{name}: {split['pictures']} pictures" for name, split in statistics.items())
     lines = [counts, table.get_string()]
     for name in ("train", "val"):

@@ -40,7 +40,7 @@ class OwnData:
     """Paths relative to the root; the split of a pair is "" where folders do not tell it."""
 
     pairs: list[tuple[str, str, str]] = field(default_factory=list)  # split, picture, label
-    pictures_alone: list[str] = field(default_factory=list)
+    pictures_alone: list[tuple[str, str]] = field(default_factory=list)  # split, picture
     labels_alone: list[str] = field(default_factory=list)
 
     @property
@@ -134,5 +134,5 @@ def _pair(root: str, pictures: dict[Key, str], labels: list[Path]) -> OwnData:
         if picture in label_of:
             found.pairs.append((key[0], picture, label_of[picture]))
         else:
-            found.pictures_alone.append(picture)
+            found.pictures_alone.append((key[0], picture))
     return found

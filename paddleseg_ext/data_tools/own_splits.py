@@ -92,8 +92,12 @@ def _found(root: str, own: OwnData, drawn: str | None) -> OwnSplits:
         if not drawn or picture in labels:
             label = labels.get(picture) or os.path.join(root, label)
             split.samples.append(Sample(os.path.join(root, picture), label, len(split.samples)))
-    for picture in own.pictures_alone:
-        split_of("").complain("label_missing", os.path.join(root, picture), "the picture has no label")
+    for split_name, picture in own.pictures_alone:
+        split = split_of(split_name)
+        if split.name == "test":  # whose labels are often not given away
+            split.samples.append(Sample(os.path.join(root, picture), None, len(split.samples)))
+        else:
+            split.complain("label_missing", os.path.join(root, picture), "the picture has no label")
     for label in own.labels_alone:
         split_of("").complain("image_missing", os.path.join(root, label), "the label has no picture")
     data.splits.sort(key=lambda split: (*SPLITS, UNDIVIDED).index(split.name))
