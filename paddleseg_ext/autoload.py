@@ -1,8 +1,8 @@
 """Lets unmodified PaddleSeg scripts find this package.
 
 The installation copies this file to the top of site-packages as ``paddleseg_ext_autoload.py``, where a ``.pth``
-file imports it at interpreter start. It then waits for ``import paddleseg`` and, right after it, imports
-``paddleseg_ext``, which registers every component. Only `sys` and `os` may be imported here at start-up: every
+file imports it at interpreter start. It then waits for ``import paddleseg`` and, right after it, lets
+``paddleseg_ext`` register every component. Only `sys` and `os` may be imported here at start-up: every
 Python process of the environment pays for it. ``PADDLESEG_EXT_AUTOLOAD=0`` switches it off.
 """
 
@@ -47,9 +47,11 @@ class _PaddleSegFinder:
 
 
 def register():
-    """Import ``paddleseg_ext``; an error of ours is told in one line and does not reach the importing program."""
+    """Register every component; an error of ours becomes one line and does not reach the importing program."""
     try:
-        import paddleseg_ext  # noqa: F401
+        import paddleseg_ext
+
+        paddleseg_ext.register()
     except Exception as error:
         print(
             f"paddleseg_ext: its components are not registered: {type(error).__name__}: {error} "
@@ -58,10 +60,15 @@ def register():
         )
 
 
+def wait_for_paddleseg():
+    """Register every component once PaddleSeg is imported."""
+    sys.meta_path.insert(0, _PaddleSegFinder())
+
+
 def install():
-    """Put the finder in place unless it is switched off or PaddleSeg is already imported."""
+    """At interpreter start: wait for PaddleSeg unless that is switched off."""
     if os.environ.get(_SWITCH, "1") != "0" and "paddleseg" not in sys.modules:
-        sys.meta_path.insert(0, _PaddleSegFinder())
+        wait_for_paddleseg()
 
 
 def command_line():

@@ -11,6 +11,8 @@ from __future__ import annotations
 import paddle
 import paddle.nn.functional as F
 
+__all__ = ["binary_boundary", "class_boundary"]
+
 DEFAULT_WIDTH = 4
 
 

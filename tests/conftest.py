@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-import paddleseg_ext  # noqa: F401  before anything imports paddle: it binds zlib first and repairs PaddleSeg
+import paddleseg_ext
+
+paddleseg_ext.register()  # before anything imports paddle: it binds zlib first and repairs PaddleSeg
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -20,8 +20,9 @@ from paddleseg_ext.analysis.boundary_pictures import boundary_probability, grey,
 from paddleseg_ext.analysis.boundary_quality import BoundaryQuality
 from paddleseg_ext.analysis.heat_map import grad_cam, heat_overlay
 from paddleseg_ext.analysis.pictures import Classes, Picture
-from paddleseg_ext.analysis.segmentation import Segmenter, colour_map
+from paddleseg_ext.analysis.segmentation import colour_map
 from paddleseg_ext.files import write_whole
+from paddleseg_ext.segmenter import Segmenter
 
 BOUNDARY_WIDTH = 2  # pixels that a boundary may be off for the F-score
 PAGE_WIDTH = 480  # pixels; larger pictures are made smaller for the page
