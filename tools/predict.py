@@ -117,11 +117,13 @@ def make_artist(args, config):
     from paddleseg.utils import visualize
 
     from paddleseg_ext.analysis.pictures import Classes
-    from paddleseg_ext.deploy.streaming import Artist
+    from paddleseg_ext.deploy.streaming import VIDEO_SUFFIXES, Artist
 
     classes = None if config is None or not config.val_dataset_cfg else Classes.of(config)
     if args.custom_color and (len(args.custom_color) % 3 or not all(0 <= c <= 255 for c in args.custom_color)):
         raise UserError("--custom_color: give three numbers from 0 to 255 for each class: R G B R G B ...")
+    if args.legend and args.image_path.lower().endswith(VIDEO_SUFFIXES):
+        raise UserError("--legend is for pictures, not for videos: leave it out")
     if args.legend and classes is None:
         raise UserError("--legend needs --config with a val_dataset, which names the classes")
     colours = np.array(visualize.get_color_map_list(256, custom_color=args.custom_color), np.uint8).reshape(-1, 3)[:256]
