@@ -82,11 +82,11 @@ def test_exported_draws_what_paddleseg_draws(data, trained, exported, tmp_path):
 def test_colours_of_the_data_set_and_a_legend(data, trained, tmp_path):
     """PaddleSeg's are those of `Dataset`; CamVid has its own."""
     flags = {"image_path": data / "images/p0.png", "save_dir": tmp_path, "legend": True}
-    camvid = ["val_dataset.type=CamVid", "train_dataset.type=CamVid"]
+    camvid = ["val_dataset.type=CamVid", "train_dataset.type=CamVid", "model.type=BiSeNetV2", "model.num_classes=11"]
     config = load_config(str(trained["config"]))
     config.dic["val_dataset"]["type"] = "CamVid"
     classes = Classes.of(config)
-    run_tool("predict", **flags, **trained, opts=camvid)
+    run_tool("predict", config=trained["config"], opts=camvid, **flags)
     palette = Image.open(tmp_path / "pseudo_color_prediction/p0.png").getpalette()
     assert palette[: 3 * len(classes)] == classes.colours[: len(classes)].ravel().tolist()
     drawn = cv2.imread(str(tmp_path / "added_prediction/p0.png"))

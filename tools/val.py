@@ -25,6 +25,7 @@ def main(args):
     from paddleseg.core import evaluate
     from paddleseg.utils import utils
 
+    from paddleseg_ext.analysis.pictures import Classes
     from paddleseg_ext.builder import Builder, find_run, load_config, load_network, set_data_format
 
     path, weights = find_run(args.config, args.model_path)
@@ -36,26 +37,30 @@ def main(args):
     model = load_network(config, weights, args.device)
     dataset = Builder(config).val_dataset
     test_config.update(num_workers=args.num_workers, auc_roc=args.auc_roc)
+    names = Classes.of(config).names
     if args.boundary:
-        evaluate_with_boundaries(model, dataset, config, test_config, args)
+        evaluate_with_boundaries(model, dataset, names, test_config, args)
     else:
-        evaluate(model, dataset, **test_config)
+        _, _, iou, precision, _ = evaluate(model, dataset, **test_config)
+        rows = [[name, f"{i:.4f}", f"{p:.4f}"] for name, i, p in zip(names, iou, precision)]
+        print_table(["class", "iou", "precision"], rows)
 
 
-def evaluate_with_boundaries(model, dataset, config, test_config, args):
+def evaluate_with_boundaries(model, dataset, names, test_config, args):
+    from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries, report_table, write_report
+
+    report = evaluate_boundaries(model, dataset, names, args.boundary_widths, **test_config)
+    print_table(*report_table(report))
+    print("Written:", *write_report(report, args.save_dir))
+
+
+def print_table(header, rows):
     from prettytable import PrettyTable
 
-    from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries, report_table, write_report
-    from paddleseg_ext.analysis.pictures import Classes
-
-    names = Classes.of(config).names
-    report = evaluate_boundaries(model, dataset, names, args.boundary_widths, **test_config)
-    header, *rows = report_table(report)
     table = PrettyTable(header, align="r", border=False)
     table.align["class"] = "l"
     table.add_rows(rows)
     print(table)
-    print("Written:", *write_report(report, args.save_dir))
 
 
 if __name__ == "__main__":
