@@ -2,8 +2,8 @@
 
 The installation copies this file to the top of site-packages as ``paddleseg_ext_autoload.py``. At interpreter start
 one line calls `install`: that of the ``.start`` file beside it (Python 3.15 and later, PEP 829), or else that of the
-``.pth`` file. It then waits for ``import paddleseg`` and, right after it, imports ``paddleseg_ext``, which registers
-every component. Only `sys` and `os` may be imported here at start-up: every Python process of the environment pays for
+``.pth`` file. It then waits for ``import paddleseg`` and, right after it, lets ``paddleseg_ext`` register every
+component. Only `sys` and `os` may be imported here at start-up: every Python process of the environment pays for
 it. ``PADDLESEG_EXT_AUTOLOAD=0`` switches it off.
 """
 
@@ -48,9 +48,11 @@ class PaddleSegFinder:
 
 
 def register():
-    """Import ``paddleseg_ext``; an error of ours becomes one line and does not reach the importing program."""
+    """Register every component; an error of ours becomes one line and does not reach the importing program."""
     try:
-        import paddleseg_ext  # noqa: F401
+        import paddleseg_ext
+
+        paddleseg_ext.register()
     except Exception as error:
         print(
             f"paddleseg_ext: its components are not registered: {type(error).__name__}: {error} "
@@ -59,11 +61,17 @@ def register():
         )
 
 
-def install():
-    """Put the finder in place, once, unless it is switched off or PaddleSeg is already imported."""
-    there = any(type(finder).__name__ == "PaddleSegFinder" for finder in sys.meta_path)
-    if os.environ.get(_SWITCH, "1") != "0" and "paddleseg" not in sys.modules and not there:
+def wait_for_paddleseg():
+    """Register every component once PaddleSeg is imported; does nothing if it is, or if this was called before."""
+    waiting = any(type(finder).__name__ == "PaddleSegFinder" for finder in sys.meta_path)
+    if "paddleseg" not in sys.modules and not waiting:
         sys.meta_path.insert(0, PaddleSegFinder())
+
+
+def install():
+    """At interpreter start: wait for PaddleSeg unless that is switched off."""
+    if os.environ.get(_SWITCH, "1") != "0":
+        wait_for_paddleseg()
 
 
 def command_line():

@@ -20,8 +20,8 @@ from paddleseg_ext.command import UserError, one_line
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "GIF")
 """What Pillow is to recognise: other formats are none that data sets have, and some start programs (EPS)."""
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-"""Of the files that PaddleSeg takes for pictures."""
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Of the files that the tools take for pictures; PaddleSeg's own stop at BMP."""
 
 NO_NAME = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\ufeff")
 """Control characters, ends of lines, bytes that are no UTF-8, and a byte order mark."""

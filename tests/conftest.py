@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-# before anything imports paddle: the package binds zlib first; its tests are about tools, which have all repairs on
-os.environ.setdefault("PADDLESEG_EXT_REPAIRS", "all")
-import paddleseg_ext  # noqa: F401
+os.environ.setdefault("PADDLESEG_EXT_REPAIRS", "all")  # the tests are about tools, which have all repairs on
+import paddleseg_ext
+
+paddleseg_ext.register()  # before anything imports paddle: it binds zlib first
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -1,3 +1,5 @@
+import paddleseg  # noqa: F401  first: it registers every component, in whatever order they are imported
+
 from paddleseg_ext.losses.active_boundary import ActiveBoundaryLoss
 from paddleseg_ext.losses.boundary import (
     BoundaryAwareOhemCrossEntropyLoss,
