@@ -1,14 +1,14 @@
 """EncNet, SANet and boundary losses for PaddleSeg.
 
-Importing this package registers every component in `paddleseg.cvlibs.manager` and, on a PaddleSeg that needs it,
-applies the repairs of `paddleseg_ext.compat`.
+Importing this package registers every component in `paddleseg.cvlibs.manager` and applies those repairs of
+`paddleseg_ext.host` that ``PADDLESEG_EXT_REPAIRS`` names, by default what could not run otherwise.
 """
 
 import zlib  # noqa: F401  before paddle: Paddle 2.6's libpaddle exports zlib's symbols (see autoload)
 
-from paddleseg_ext import compat
+from paddleseg_ext import host
 
-compat.apply()
+host.apply()
 
 from paddleseg_ext.boundary import binary_boundary, class_boundary  # noqa: E402, F401
 from paddleseg_ext.datasets import *  # noqa: E402, F403

@@ -22,9 +22,16 @@ from hypothesis import strategies as st
 from paddleseg.core import train
 from picture_support import NUM_CLASSES, write_dataset
 
-from paddleseg_ext import trainer
 from paddleseg_ext.command import UserError
-from paddleseg_ext.trainer import SCORES, ResumedSampler, SeededSamples, TrainingRun, missing_files, newest_checkpoint
+from paddleseg_ext.host import trainer
+from paddleseg_ext.host.trainer import (
+    SCORES,
+    ResumedSampler,
+    SeededSamples,
+    TrainingRun,
+    missing_files,
+    newest_checkpoint,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = 3

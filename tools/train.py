@@ -92,7 +92,7 @@ def check_flags(args):
         raise UserError(f"--save_dir {args.save_dir}: that is a file; give a folder")
     if args.resume_model is None:
         return
-    from paddleseg_ext.trainer import missing_files, newest_checkpoint
+    from paddleseg_ext.host.trainer import missing_files, newest_checkpoint
 
     if not os.path.isdir(args.resume_model):
         raise UserError(f"--resume_model {args.resume_model}: there is no such folder; give one like output/iter_1000")

@@ -10,7 +10,7 @@ from paddleseg.cvlibs import manager
 from paddleseg.models import losses
 from paddleseg.utils import metrics
 
-from paddleseg_ext import compat
+from paddleseg_ext.host import registry
 from paddleseg_ext.command import UserError
 
 CLASSES = 5
@@ -52,7 +52,7 @@ def test_trainer_losses_have_an_axis(logits, labels):
     trainer = sys.modules["paddleseg.core.train"]
     both = {"types": [losses.CrossEntropyLoss()] * 2, "coef": [1, 0.5]}
     computed = trainer.loss_computation([logits, logits], labels, None, both)
-    if compat.PADDLESEG_BEFORE_2_9:
+    if registry.PADDLESEG_BEFORE_2_9:
         assert [loss.shape for loss in computed] == [[1], [1]]
     assert float(computed[1]) == pytest.approx(float(computed[0]) / 2)
 
@@ -71,7 +71,7 @@ def test_areas_per_class(logits, labels):
 def test_cross_entropy(logits, labels, weight, avg_non_ignore):
     pixel, valid = pixel_cross_entropy(logits, labels)
     coef = np.take(weight or np.ones(CLASSES), np.where(valid, labels.numpy(), 0))
-    of_all = coef.sum() if compat.PADDLESEG_BEFORE_2_9 else coef.size  # 2.9 divides by the number of pixels
+    of_all = coef.sum() if registry.PADDLESEG_BEFORE_2_9 else coef.size  # 2.9 divides by the number of pixels
     expected = (pixel * coef).sum() / ((coef * valid).sum() if avg_non_ignore else of_all)
     loss = losses.CrossEntropyLoss(weight=weight, avg_non_ignore=avg_non_ignore)(logits, labels)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
@@ -87,7 +87,7 @@ def test_cross_entropy_of_the_hardest_pixels(logits, labels):
 @pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.5, 1.0, 3.0]])
 @pytest.mark.parametrize(("thresh", "min_kept"), [(0.1, 20), (0.9, 20), (0.1, 0), (0.5, 10**6)])
 def test_ohem_cross_entropy(logits, labels, thresh, min_kept, weight):
-    if weight and compat.PADDLESEG_BEFORE_2_9:
+    if weight and registry.PADDLESEG_BEFORE_2_9:
         pytest.skip("OhemCrossEntropyLoss has class weights since PaddleSeg 2.9")
     pixel, valid = pixel_cross_entropy(logits, labels)
     kept = valid
