@@ -20,7 +20,7 @@ from paddle import nn
 from paddleseg.core import infer
 from paddleseg.utils import logger
 
-from paddleseg_ext.analysis.boundary_pictures import grey
+from paddleseg_ext.analysis.boundary_pictures import grey, label_boundary
 from paddleseg_ext.analysis.boundary_quality import BoundaryQuality, watched_predictions
 from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.analysis.segmentation import INK, WHITE, add_legend, colour_map, head_logits
@@ -59,7 +59,9 @@ class Watch:
         self._told = set()
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
-        """What the trainer logs, under our tags; values that are no numbers have no place on a curve."""
+        """What the trainer logs, under our tags."""
+        if tag in ("Evaluate/mIoU", "Evaluate/Acc"):
+            return  # `evaluate` has logged them, before the rest of their group
         prefix, _, index = tag.rpartition("_")
         if prefix == "Train/loss" and index.isdigit():
             number = int(index)
@@ -83,10 +85,11 @@ class Watch:
         evaluation = _Evaluation(model, dataset, self._loss_of_main, settings.get("use_multilabel", False))
         with evaluation.watched():
             result = evaluate(model, dataset, **settings)
-        miou, _, class_iou, *_ = result
+        miou, acc, class_iou, *_ = result
         if miou > self.best[0]:
             self.best = (float(miou), step)
-        for tag, value in {"loss": evaluation.loss(), **evaluation.boundary_scores(), "best mIoU": self.best[0]}.items():
+        scores = {"mIoU": miou, "best mIoU": self.best[0], "Acc": acc, **evaluation.boundary_scores()}
+        for tag, value in {**scores, "loss": evaluation.loss()}.items():
             self._add(f"Evaluate/{tag}", value, step)
         for name, iou in zip(evaluation.classes.names, class_iou):
             self._add(f"IoU/{tag_of(name)}", iou, step)
@@ -95,6 +98,7 @@ class Watch:
         return result
 
     def _add(self, tag: str, value: float, step: int) -> None:
+        """Values that are no numbers have no place on a curve."""
         if math.isfinite(value):
             self.writer.add_scalar(tag, float(value), step)
 
@@ -240,7 +244,13 @@ class _Evaluation:
 def draw(
     image: np.ndarray, label: np.ndarray, pred: np.ndarray, classes: Classes, boundary: np.ndarray | None = None
 ) -> np.ndarray:
-    """Picture, label, prediction, errors and, if it is given, the boundary (H, W) in two columns over a legend: BGR."""
+    """Picture, label, prediction and errors over a legend: BGR.
+
+    Args:
+        image: BGR (H, W, 3).
+        label, pred: class indices (H, W).
+        boundary: what a boundary head says, 0 to 1 (H, W); shown beside the label's boundary.
+    """
     label = np.where(label < len(classes), label, 255).astype(np.uint8)
     pred = pred.astype(np.uint8)
     dark = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) // 2, cv2.COLOR_GRAY2BGR)
@@ -249,14 +259,16 @@ def draw(
         "picture": image,
         "label": colour_map(label, classes),
         "prediction": colour_map(pred, classes),
-        f"errors: {wrong.mean():.1%} of the pixels": np.where(wrong[..., None], np.uint8(WRONG), dark),
+        f"{wrong.mean():.1%} wrong": np.where(wrong[..., None], np.uint8(WRONG), dark),
     }
     if boundary is not None:
-        tiles["boundary"] = cv2.cvtColor(grey(boundary), cv2.COLOR_GRAY2BGR)
+        of_label = label_boundary(label, 255)
+        tiles["predicted boundary"], tiles["label's boundary"] = (
+            cv2.cvtColor(grey(value), cv2.COLOR_GRAY2BGR) for value in (boundary, of_label)
+        )
     tiles = [_tile(title, tile) for title, tile in tiles.items()]
-    if len(tiles) % 2:
-        tiles.append(np.full_like(tiles[0], WHITE))
-    rows = [np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)]
+    columns = len(tiles) // 2
+    rows = [np.hstack(tiles[:columns]), np.hstack(tiles[columns:])]
     return add_legend(np.vstack(rows), np.concatenate([label, pred]), classes)
 
 
@@ -265,6 +277,6 @@ def _tile(title: str, image: np.ndarray) -> np.ndarray:
     height = max(1, round(image.shape[0] * TILE_WIDTH / image.shape[1]))
     smaller = image.shape[1] > TILE_WIDTH and title == "picture"
     image = cv2.resize(image, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)
-    image = cv2.copyMakeBorder(image, 26, 4, 4, 4, cv2.BORDER_CONSTANT, value=WHITE)
-    cv2.putText(image, title, (5, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
+    image = cv2.copyMakeBorder(image, 34, 4, 4, 4, cv2.BORDER_CONSTANT, value=WHITE)
+    cv2.putText(image, title, (5, 25), cv2.FONT_HERSHEY_SIMPLEX, 0.8, INK, 2, cv2.LINE_AA)
     return image
