@@ -22,9 +22,14 @@ class UserError(Exception):
 def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[], argparse.Namespace]) -> None:
     """Run a tool; any error becomes one line on stderr and exit status 1 (2 for wrong flags, as argparse has it).
 
+    Switches all repairs of PaddleSeg and Paddle on, unless ``PADDLESEG_EXT_REPAIRS`` says otherwise.
     ``PADDLESEG_EXT_TRACEBACK=1`` shows the whole stack trace instead.
     """
     args = parse_args()
+    from paddleseg_ext import host
+
+    os.environ.setdefault(host.registry.SWITCH, "all")  # for the processes that the tool starts, too
+    host.apply()
     try:
         status = main(args)
     except KeyboardInterrupt:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -65,14 +67,14 @@ def read_yaml(path: str) -> dict:
 
 
 def expands_beyond(content, limit: int) -> bool:
-    """Whether more than `limit` values are in nested dicts, lists and tuples, shared ones counted each time."""
+    """Whether more than `limit` values are in nested dicts, lists, tuples and sets, shared ones counted each time."""
     todo, count = [content], 0
     while todo and count <= limit:
         value = todo.pop()
         count += 1
         if isinstance(value, dict):
             todo.extend(value.values())
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, (list, tuple, set, frozenset)):
             todo.extend(value)
     return count > limit
 
@@ -155,15 +157,26 @@ def read_image(path: str) -> np.ndarray:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """The name to write a file under that is to stand at `path`, whole or not at all."""
-    partial = f"{path}.part"
+    """The name to write a file under that is to stand at `path`, whole or not at all.
+
+    Each writer has a name of its own, so that two that write the same path at once do not write into each other's
+    file. On the disk before it is renamed: otherwise a power cut may leave the new name with nothing in it.
+    """
+    partial = f"{path}.{secrets.token_hex(4)}.part"
     try:
         yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):  # on a full disk half a checkpoint would be in the way of the next one
             os.remove(partial)
         raise
+
+
+def is_left_over(path: str) -> bool:
+    """Whether `path` is what a writer that was killed has left: nobody has written into it for ten minutes."""
+    return re.search(r"\.[0-9a-f]{8}\.part$", path) is not None and os.path.getmtime(path) < time.time() - 600
 
 
 def write_image(path: str, image: np.ndarray) -> None:

@@ -1,8 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
-import paddleseg_ext  # noqa: F401  before anything imports paddle: it binds zlib first and repairs PaddleSeg
+# before anything imports paddle: the package binds zlib first; its tests are about tools, which have all repairs on
+os.environ.setdefault("PADDLESEG_EXT_REPAIRS", "all")
+import paddleseg_ext  # noqa: F401
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

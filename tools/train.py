@@ -57,6 +57,7 @@ def main(args):
 
     from paddleseg_ext import host
     from paddleseg_ext.builder import Builder, load_config, set_data_format
+    from paddleseg_ext.checkpoints import newest_checkpoint
     from paddleseg_ext.host.registry import SWITCH
     from paddleseg_ext.host.trainer import TrainingRun, best_score
     from paddleseg_ext.training import run_folder
@@ -122,7 +123,7 @@ def main(args):
             **extras,
         )
         if is_first:
-            print(run_folder.summary(args.save_dir, best_score(args.save_dir)))
+            print(run_folder.summary(args.save_dir, best_score(newest_checkpoint(args.save_dir))))
 
 
 def flags_of_develop(args, config, parameters):
@@ -164,7 +165,7 @@ def check_flags(args):
         raise UserError(f"--save_dir {args.save_dir}: that is a file; give a folder")
     if args.resume_model is None:
         return
-    from paddleseg_ext.host.trainer import missing_files, newest_checkpoint
+    from paddleseg_ext.checkpoints import missing_files, newest_checkpoint
 
     if not os.path.isdir(args.resume_model):
         raise UserError(f"--resume_model {args.resume_model}: there is no such folder; give one like output/iter_1000")

@@ -8,22 +8,20 @@ import shutil
 import signal
 import sys
 
+from paddle.base import core
+from paddle.io.dataloader import dataloader_iter, worker
+
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.host.registry import repair, wrap
+from paddleseg_ext.host.registry import repair, replace, wrap
 
 
 @repair(
     needed=False,
-    reason=(
-        "an error while reading a sample leaves the trainer waiting for ever (num_workers 0) or is lost (workers), as is "
-        "what killed a worker"
-    ),
+    reason="an error while reading a sample leaves the trainer waiting for ever (num_workers 0) or is lost (workers), "
+    "as is what killed a worker",
     upstream="not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
 )
 def data_loader_errors_reach_the_trainer():
-    from paddle.base import core
-    from paddle.io.dataloader import dataloader_iter
-
     def keep_the_error(original, self, *args):
         try:
             original(self, *args)
@@ -44,11 +42,11 @@ def data_loader_errors_reach_the_trainer():
         )
 
     def death_of_one(workers):
-        for worker in workers:
-            code = worker.exitcode
+        for process in workers:
+            code = process.exitcode
             if code:
                 cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-                return death(f"the data worker {worker.pid} {cause}", code == -signal.SIGBUS)
+                return death(f"the data worker {process.pid} {cause}", code == -signal.SIGBUS)
         return None
 
     def name_the_dead(original):  # from a signal handler, wherever the trainer is at that moment
@@ -81,13 +79,12 @@ def data_loader_errors_reach_the_trainer():
     upstream="not fixed in Paddle 3.3 (io/dataloader/worker.py)",
 )
 def data_workers_end_with_the_trainer():
-    from paddle.io.dataloader import dataloader_iter
-
     def end_with_the_parent(original, *args, **kwargs):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         original(*args, **kwargs)
 
-    wrap(dataloader_iter, "_worker_loop", end_with_the_parent)
+    wrap(worker, "_worker_loop", end_with_the_parent)  # where workers started by `spawn` look it up by name
+    replace(dataloader_iter, "_worker_loop", worker._worker_loop)
 
 
 @repair(
@@ -96,8 +93,6 @@ def data_workers_end_with_the_trainer():
     upstream="not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
 )
 def pipes_of_the_last_epoch():
-    from paddle.io.dataloader import dataloader_iter
-
     def close_them_first(original, self, *args):
         gc.collect()
         original(self, *args)

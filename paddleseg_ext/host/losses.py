@@ -4,23 +4,60 @@ from __future__ import annotations
 
 import paddle
 import paddle.nn.functional as F
+from paddleseg.models import losses
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.host.registry import PADDLESEG_BEFORE_2_9, repair, replace, wrap
+from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, repair, replace, rewrite, wrap
+
+
+@repair(
+    needed=PADDLESEG_BEFORE_2_9,
+    reason="SECrossEntropyLoss squeezes axis 3 of what has three axes left: ValueError with 4-D logits",
+    upstream="not fixed in develop of October 2024 (models/losses/semantic_encode_cross_entropy_loss.py)",
+)
+def se_cross_entropy_of_4d_logits():
+    rewrite(losses.SECrossEntropyLoss.forward, ("logit.squeeze(2).squeeze(3)", "logit.flatten(1)"))
+
+
+@repair(
+    needed=PADDLESEG_BEFORE_2_9 and PADDLE_3,
+    reason="DiceLoss writes class 0 over the ignored pixels of the label that the other losses learn from; after one "
+    "of them, Paddle 3 raises RuntimeError: tensor_version != wrapper_version_snapshot",
+    upstream="not fixed in develop of October 2024 (models/losses/dice_loss.py)",
+)
+def dice_loss_on_its_own_labels():
+    rewrite(
+        losses.DiceLoss.forward,
+        (
+            "labels[labels == self.ignore_index] = 0",
+            "labels = paddle.where(labels == self.ignore_index, paddle.zeros_like(labels), labels)",
+        ),
+    )
 
 
 @repair(
     needed=False,
-    reason=(
-        "OhemCrossEntropyLoss sorts every pixel, waits for the device to count them, and in 2.8 on Paddle 3 adds integers "
-        "to floats as soon as it has pixels to choose from"
-    ),
-    upstream="the last of the three fixed in PaddleSeg 2.9 (models/losses/ohem_cross_entropy_loss.py)",
+    reason="the Lovasz losses crash (Paddle 2.6: SIGSEGV) or return an empty loss when every pixel is ignored",
+    upstream="not fixed in develop of October 2024 (models/losses/lovasz_loss.py)",
+)
+def lovasz_of_nothing():
+    def zero_of_nothing(original, self, logits, labels):
+        if self.ignore_index is not None and not (labels != self.ignore_index).any():
+            return logits.sum() * 0.0
+        return original(self, logits, labels)
+
+    for loss in (losses.LovaszHingeLoss, losses.LovaszSoftmaxLoss):
+        wrap(loss, "forward", zero_of_nothing)
+
+
+@repair(
+    needed=False,
+    reason="OhemCrossEntropyLoss sorts every pixel and waits for the device to count them",
+    upstream="not fixed in develop of October 2024 (models/losses/ohem_cross_entropy_loss.py)",
 )
 def ohem_cross_entropy_on_the_device():
-    from paddleseg.models.losses import OhemCrossEntropyLoss, ohem_cross_entropy_loss
-
-    if getattr(ohem_cross_entropy_loss, "_IS_NPU", False) or getattr(ohem_cross_entropy_loss, "_IS_MLU", False):
+    module = losses.ohem_cross_entropy_loss
+    if getattr(module, "_IS_NPU", False) or getattr(module, "_IS_MLU", False):
         return  # for them, 2.9 goes a way of its own
 
     def forward(self, logit, label):
@@ -47,7 +84,7 @@ def ohem_cross_entropy_on_the_device():
         kept = kept.astype(loss.dtype)
         return (loss * kept).mean() / (kept.mean() + self.EPS)
 
-    replace(OhemCrossEntropyLoss, "forward", forward)
+    replace(losses.OhemCrossEntropyLoss, "forward", forward)
 
 
 @repair(
@@ -56,9 +93,7 @@ def ohem_cross_entropy_on_the_device():
     upstream="not fixed in develop of October 2024 (core/train.py)",
 )
 def bce_without_edges():
-    from paddleseg.models.losses import BCELoss
-
-    def told(original, self, logit, label):
+    def with_the_fix(original, self, logit, label):
         if label is None:
             raise UserError(
                 "BCELoss with edge_label: the data set gives no boundary labels: add `- type: AddEdgeLabel` to the "
@@ -66,49 +101,4 @@ def bce_without_edges():
             )
         return original(self, logit, label)
 
-    wrap(BCELoss, "forward", told)
-
-
-@repair(
-    needed=False,
-    reason="DiceLoss writes class 0 over the ignored pixels of the label that the other losses learn from",
-    upstream="not fixed in develop of October 2024 (models/losses/dice_loss.py)",
-)
-def dice_loss_on_its_own_labels():
-    from paddleseg.models.losses import DiceLoss
-
-    def on_a_copy(original, self, logits, labels):
-        return original(self, logits, labels.clone())
-
-    wrap(DiceLoss, "forward", on_a_copy)
-
-
-@repair(
-    needed=False,
-    reason="the Lovasz losses crash (Paddle 2.6: SIGSEGV) or return an empty loss when every pixel is ignored",
-    upstream="not fixed in develop of October 2024 (models/losses/lovasz_loss.py)",
-)
-def lovasz_of_nothing():
-    from paddleseg.models.losses import LovaszHingeLoss, LovaszSoftmaxLoss
-
-    def zero_of_nothing(original, self, logits, labels):
-        if self.ignore_index is not None and not (labels != self.ignore_index).any():
-            return logits.sum() * 0.0
-        return original(self, logits, labels)
-
-    for loss in (LovaszHingeLoss, LovaszSoftmaxLoss):
-        wrap(loss, "forward", zero_of_nothing)
-
-
-@repair(
-    needed=PADDLESEG_BEFORE_2_9,
-    reason="SECrossEntropyLoss squeezes axis 3 of what has three axes left: 4-D logits fail",
-    upstream="not fixed in develop of October 2024 (models/losses/semantic_encode_cross_entropy_loss.py)",
-)
-def se_cross_entropy_of_4d_logits():
-    from paddleseg.models.losses import SECrossEntropyLoss
-
-    def of_2d_logits(original, self, logit, label):
-        return original(self, logit.flatten(1) if logit.ndim == 4 else logit, label)
-
-    wrap(SECrossEntropyLoss, "forward", of_2d_logits)
+    wrap(losses.BCELoss, "forward", with_the_fix)

@@ -1,4 +1,4 @@
-"""What PaddleSeg 2.8 needs to run.
+"""What PaddleSeg 2.8 needs to run, changed as later versions of PaddleSeg have it.
 
 2.8.0, the newest on PyPI, was written for Paddle 2.4: before 0-D tensors (2.5) and before Paddle refused to mix
 integers with floats (3.0).
@@ -6,133 +6,95 @@ integers with floats (3.0).
 
 from __future__ import annotations
 
-import sys
+import cv2
+import numpy as np
+from paddleseg.core import train
+from paddleseg.cvlibs import manager
+from paddleseg.models import losses
+from paddleseg.utils import metrics
 
-import paddle
-from packaging.version import Version
-
-from paddleseg_ext.host.registry import PADDLE, PADDLESEG_BEFORE_2_9, repair, replace, wrap
+from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, repair, rewrite
 
 
 @repair(
-    needed=PADDLESEG_BEFORE_2_9 and PADDLE >= Version("2.5"),
-    reason="the trainer's log indexes its losses, which are 0-D since Paddle 2.5: too many indices",
+    needed=PADDLESEG_BEFORE_2_9,
+    useful=PADDLESEG_BEFORE_2_9,
+    reason="the trainer's log indexes its losses, which are 0-D since Paddle 2.5: IndexError: too many indices",
     upstream="fixed in PaddleSeg 2.9 (core/train.py)",
 )
-def losses_with_an_axis():
-    from paddleseg.models.maskformer import MaskFormer
-
-    def with_an_axis(original, *args, **kwargs):
-        return [loss.reshape([1]) if loss.ndim == 0 else loss for loss in original(*args, **kwargs)]
-
-    # `paddleseg.core.train` is the function, which hides its module
-    wrap(sys.modules["paddleseg.core.train"], "loss_computation", with_an_axis)
-    wrap(MaskFormer, "loss_computation", with_an_axis)
+def log_of_0d_losses():
+    rewrite(train, ("[l[0] / log_iters for l in avg_loss_list]", "[l.item() / log_iters for l in avg_loss_list]"))
 
 
 @repair(
-    needed=PADDLESEG_BEFORE_2_9 and PADDLE >= Version("2.5"),
-    reason="the areas per class are 0-D since Paddle 2.5 and cannot be concatenated",
+    needed=PADDLESEG_BEFORE_2_9,
+    useful=PADDLESEG_BEFORE_2_9,
+    reason="the areas per class are 0-D since Paddle 2.5: ValueError: the axis is expected to be in range of [0, 0)",
     upstream="fixed in PaddleSeg 2.9 (utils/metrics.py)",
 )
 def areas_per_class():
-    from paddleseg.utils import metrics
-
-    def calculate_area(pred, label, num_classes, ignore_index=255):
-        if pred.ndim == 4:
-            pred = pred.squeeze(1)
-        if label.ndim == 4:
-            label = label.squeeze(1)
-        if pred.shape != label.shape:
-            raise ValueError(f"pred and label should have the same shape, but have {pred.shape} and {label.shape}")
-        valid = label != ignore_index
-        areas = ([], [], [])
-        for c in range(num_classes):
-            pred_c = paddle.logical_and(pred == c, valid)
-            label_c = label == c
-            for area, mask in zip(areas, (paddle.logical_and(pred_c, label_c), pred_c, label_c)):
-                area.append(mask.astype("int64").sum())
-        return tuple(paddle.stack(area) for area in areas)
-
-    calculate_area.__doc__ = metrics.calculate_area.__doc__
-    replace(metrics, "calculate_area", calculate_area)
+    names = ("pred_area", "label_area", "intersect_area")
+    rewrite(metrics.calculate_area, *((f"paddle.concat({name})", f"paddle.stack({name})") for name in names))
 
 
 @repair(
     needed=PADDLESEG_BEFORE_2_9,
-    reason=(
-        "CrossEntropyLoss multiplies floats by integers (refused by Paddle 3), and with `weight` and "
-        "`avg_non_ignore=False` takes the one-hot of the ignored label"
-    ),
+    useful=PADDLESEG_BEFORE_2_9,
+    reason="CrossEntropyLoss multiplies floats by integers (Paddle 3: TypeError: Type promotion), and with `weight` "
+    "and `avg_non_ignore: False` takes the one-hot of the ignored label (ValueError: p_in_data[i] < depth_v)",
     upstream="fixed in PaddleSeg 2.9 (models/losses/cross_entropy_loss.py)",
 )
 def cross_entropy_coefficients():
-    from paddleseg.models.losses import CrossEntropyLoss
-
-    def post_process(self, logit, label, semantic_weights, loss):
-        valid = label != self.ignore_index
-        mask = (valid if self.avg_non_ignore else paddle.ones_like(valid)).astype("float32")
-        if loss.ndim > mask.ndim:
-            loss = loss.squeeze(-1)
-        loss = loss * mask
-        if semantic_weights is not None:
-            loss = loss * semantic_weights
-        coef = paddle.ones_like(mask)
-        if self.weight is not None:
-            classes = paddle.where(valid, label, paddle.zeros_like(label))
-            coef = paddle.gather(self.weight, classes.flatten()).reshape(label.shape)
-        if self.top_k_percent_pixels == 1.0:
-            return loss.mean() / ((mask * coef).mean() + self.EPS)
-        loss, kept = loss.flatten().topk(int(self.top_k_percent_pixels * loss.size))
-        return loss.mean() / (coef.flatten().gather(kept).mean() + self.EPS)
-
-    replace(CrossEntropyLoss, "_post_process_loss", post_process)
+    rewrite(
+        losses.CrossEntropyLoss._post_process_loss,
+        ("if self.weight is not None:", "if self.avg_non_ignore and self.weight is not None:"),
+        ("F.one_hot(label * mask,", "F.one_hot(label * mask.astype(label.dtype),"),
+        ("paddle.mean(mask * coef)", "paddle.mean(mask * coef.astype(mask.dtype))"),
+    )
 
 
 @repair(
-    needed=PADDLESEG_BEFORE_2_9 and PADDLE >= Version("3.0"),
-    reason="BCELoss with weight='dynamic' multiplies floats by integer labels",
-    upstream="fixed in PaddleSeg 2.9 (models/losses/binary_cross_entropy_loss.py)",
+    needed=PADDLESEG_BEFORE_2_9 and PADDLE_3,
+    useful=PADDLESEG_BEFORE_2_9,
+    reason="OhemCrossEntropyLoss adds integers to floats as soon as it has pixels to choose from (TypeError: Type "
+    "promotion)",
+    upstream="fixed in PaddleSeg 2.9 (models/losses/ohem_cross_entropy_loss.py)",
 )
-def bce_dynamic_weight():
-    from paddleseg.models.losses import BCELoss
+def ohem_cross_entropy_mask():
+    rewrite(
+        losses.OhemCrossEntropyLoss.forward,
+        ("prob = prob + (1 - valid_mask)", "prob = prob + (1 - valid_mask).astype(prob.dtype)"),
+    )
 
-    def with_float_labels(original, self, logit, label):
-        channels = label.shape[1] if label.ndim == logit.ndim else 1
-        if channels == logit.shape[1]:  # otherwise the labels are classes, still to be made one-hot
-            label = label.astype("float32")
-        return original(self, logit, label)
 
-    wrap(BCELoss, "forward", with_float_labels)
+class AddEdgeLabel:
+    """Boundaries of the label as `edge`, 0 and 1, from where it stands in the list of transforms.
+
+    Canny(0.1, 0.2), without the outer 6 pixels, where some data sets' pictures have a rim; widened to `edge_size`.
+    """
+
+    RIM = 6
+
+    def __init__(self, edge_size: int = 4, ignore_index: int = 255):  # 2.9 makes no use of it either
+        self.edge_size = edge_size
+
+    def __call__(self, data: dict) -> dict:
+        edge = cv2.Canny(data["label"], 0.1, 0.2)
+        inner = (slice(self.RIM, -self.RIM),) * 2
+        kept = np.zeros_like(edge)
+        kept[inner] = edge[inner] > 0
+        data["edge"] = cv2.dilate(kept, np.ones((self.edge_size, self.edge_size), np.uint8))
+        data["gt_fields"].append("edge")
+        return data
 
 
 @repair(
     needed=PADDLESEG_BEFORE_2_9,
-    reason="there is no AddEdgeLabel, which draws the boundary labels that BCELoss with edge_label takes",
+    useful=PADDLESEG_BEFORE_2_9,
+    reason="there is no AddEdgeLabel, which draws the boundary labels that BCELoss with edge_label takes: "
+    "RuntimeError: the specified component was not found",
     upstream="there since PaddleSeg 2.9 (transforms/transforms.py)",
 )
 def add_edge_label():
-    import cv2
-    import numpy as np
-    from paddleseg.cvlibs import manager
-
-    @manager.TRANSFORMS.add_component
-    class AddEdgeLabel:
-        """Boundaries of the label as `edge`, 0 and 1, from where it stands in the list of transforms.
-
-        Canny(0.1, 0.2), without the outer 6 pixels, where some data sets' pictures have a rim; widened to `edge_size`.
-        """
-
-        RIM = 6
-
-        def __init__(self, edge_size: int = 4, ignore_index: int = 255):  # 2.9 makes no use of it either
-            self.edge_size = edge_size
-
-        def __call__(self, data: dict) -> dict:
-            edge = cv2.Canny(data["label"], 0.1, 0.2)
-            inner = (slice(self.RIM, -self.RIM),) * 2
-            kept = np.zeros_like(edge)
-            kept[inner] = edge[inner] > 0
-            data["edge"] = cv2.dilate(kept, np.ones((self.edge_size, self.edge_size), np.uint8))
-            data["gt_fields"].append("edge")
-            return data
+    if "AddEdgeLabel" not in manager.TRANSFORMS.components_dict:
+        manager.TRANSFORMS.add_component(AddEdgeLabel)

@@ -1,11 +1,12 @@
 """Which repairs of PaddleSeg and Paddle there are, which of them are on, and the versions that decide it.
 
-A repair is a function that patches one thing, decorated with `repair`; it patches with `wrap` and `replace`, so that
-what a failing repair has patched already is taken back. Deleting the function removes the repair.
+A repair is a function that patches one thing by `wrap`, `rewrite` and `replace`, decorated with `repair`. Deleting the
+function removes the repair.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -14,37 +15,42 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 import paddle
-import paddleseg
+import paddleseg.core
 from packaging.version import InvalidVersion, Version
 
 from paddleseg_ext.command import nearest, one_line
+from paddleseg_ext.host import patching
+from paddleseg_ext.host.patching import replace, rewrite, wrap
+
+__all__ = ["PADDLE", "PADDLESEG", "PADDLESEG_BEFORE_2_9", "PADDLE_3", "repair", "replace", "rewrite", "wrap"]
 
 SWITCH = "PADDLESEG_EXT_REPAIRS"
-"""The environment variable of the policy: needed, all, none, or names of repairs separated by commas."""
+"""The environment variable of the policy: needed, all, none, or names of repairs, separated by commas."""
 
 OLDEST = {"Paddle": Version("2.6"), "PaddleSeg": Version("2.8")}
-_NEWEST = Version("9999")  # of a build from source that has no version
+_NEWEST = Version("9999")  # of a build from source, which has no version
 
 
-def _paddle_version(text: str) -> Version:
+def _version(text: str) -> Version:
     try:
         version = Version(text)
     except InvalidVersion:
         return _NEWEST
-    return version if version.release > (0, 0, 0) else _NEWEST
+    return version if any(version.release) else _NEWEST
 
 
 def _paddleseg_version(text: str) -> Version:
     """PaddleSeg from git calls itself 0.0.0.dev0 whatever its age, so its age is told by what it has."""
-    version = _paddle_version(text)
-    if version is not _NEWEST:
-        return version
-    return Version("2.9" if importlib.util.find_spec("paddleseg.core.analyse") else "2.8")
+    version = _version(text)
+    if version is _NEWEST:
+        version = Version("2.9" if importlib.util.find_spec("paddleseg.core.analyse") else "2.8")
+    return version
 
 
-PADDLE = _paddle_version(paddle.__version__)
+PADDLE = _version(paddle.__version__)
 PADDLESEG = _paddleseg_version(paddleseg.__version__)
-PADDLESEG_BEFORE_2_9 = Version("2.9") > PADDLESEG
+PADDLE_3 = PADDLE.major >= 3
+PADDLESEG_BEFORE_2_9 = PADDLESEG.release < (2, 9)
 
 
 @dataclass
@@ -55,8 +61,8 @@ class Repair:
         needed: something raises an error by itself on the installed versions without it.
         useful: it changes anything on the installed versions.
         upstream: since when it is not needed, or that it is not fixed.
-        is_on: whether it was applied.
-        changed: the functions that it has replaced, such as ``paddle.save``.
+        is_on: whether it is applied.
+        changed: the functions that it has changed, such as ``paddle.save``.
     """
 
     patch: Callable[[], None]
@@ -73,35 +79,16 @@ class Repair:
 
 
 REPAIRS: dict[str, Repair] = {}
-_replaced: list[tuple[object, str, object]] = []  # (owner, name, original), in the order of replacing
-_INHERITED = object()  # stands for an original that is not the owner's own
 
 
 def repair(*, needed: bool, reason: str, upstream: str, useful: bool = True):
-    """Register the decorated function as a repair of that name; see `Repair` for the arguments."""
+    """Register the decorated function as the repair of its name; see `Repair` for the arguments."""
 
     def register(patch: Callable[[], None]) -> Callable[[], None]:
         REPAIRS[patch.__name__] = Repair(patch, needed, useful or needed, reason, upstream)
         return patch
 
     return register
-
-
-def replace(owner, name: str, new) -> None:
-    """Set ``owner.name`` (of a module or a class) to `new`."""
-    _replaced.append((owner, name, vars(owner).get(name, _INHERITED)))
-    setattr(owner, name, new)
-
-
-def wrap(owner, name: str, wrapper: Callable) -> None:
-    """Replace ``owner.name`` by ``wrapper(original, *args, **kwargs)``."""
-    original = getattr(owner, name)
-
-    @functools.wraps(original)
-    def wrapped(*args, **kwargs):
-        return wrapper(original, *args, **kwargs)
-
-    replace(owner, name, wrapped)
 
 
 @functools.cache
@@ -111,19 +98,25 @@ def report(text: str) -> None:
 
 
 def apply(policy: str | None = None) -> list[Repair]:
-    """Switch on what `policy` names, by default that of the environment; returns all repairs that are on.
+    """Have exactly those repairs on that `policy` names, by default that of the environment; returns them.
 
-    What is on stays on. A repair that fails is reported in one line and takes back what it has patched.
+    A repair that fails is reported in one line and takes back what it has changed.
     """
     _report_unsupported()
-    for one in selected(os.environ.get(SWITCH) if policy is None else policy):
-        if not one.is_on:
+    chosen = selected(os.environ.get(SWITCH) if policy is None else policy)
+    if [one for one in REPAIRS.values() if one.is_on] != chosen:
+        patching.take_back(0)
+        for one in REPAIRS.values():
+            one.is_on, one.changed = False, []
+        for one in chosen:
             _switch_on(one)
-    return [one for one in REPAIRS.values() if one.is_on]
+        if any(one.is_on for one in chosen):
+            _announce_when_training_starts()
+    return [one for one in chosen if one.is_on]
 
 
 def selected(policy: str | None) -> list[Repair]:
-    """The repairs that a policy means; reports each name that there is not."""
+    """The repairs that a policy means on these versions; reports each name that there is not."""
     chosen = set()
     for name in (policy or "needed").split(","):
         name = name.strip()
@@ -139,29 +132,30 @@ def selected(policy: str | None) -> list[Repair]:
     return [one for one in REPAIRS.values() if one.name in chosen and one.useful]
 
 
+def announce() -> None:
+    """Say in PaddleSeg's log which repairs are on."""
+    from paddleseg.utils import logger
+
+    names = ", ".join(one.name for one in REPAIRS.values() if one.is_on)
+    logger.info(f"paddleseg_ext: repairs that are on ({SWITCH}): {names}; `paddleseg-ext doctor` says why")
+
+
+def _announce_when_training_starts() -> None:
+    call = "from paddleseg_ext.host.registry import announce; announce()"
+    with contextlib.suppress(ValueError):  # an unknown trainer trains without this line
+        rewrite(paddleseg.core.train, ("    model.train()\n    nranks =", f"    model.train(); {call}\n    nranks ="))
+
+
 def _switch_on(one: Repair) -> None:
-    before = len(_replaced)
+    before = patching.count()
     try:
         one.patch()
     except Exception as error:  # code that is none of the known versions'
-        while len(_replaced) > before:
-            _take_back(*_replaced.pop())
+        patching.take_back(before)
         report(f"the repair {one.name} is left out: {type(error).__name__}: {one_line(error)}")
         return
     one.is_on = True
-    one.changed = [_full_name(owner, name) for owner, name, _ in _replaced[before:]]
-
-
-def _take_back(owner, name: str, original) -> None:
-    if original is _INHERITED:
-        delattr(owner, name)
-    else:
-        setattr(owner, name, original)
-
-
-def _full_name(owner, name: str) -> str:
-    prefix = owner.__name__ if hasattr(owner, "__spec__") else f"{owner.__module__}.{owner.__qualname__}"
-    return f"{prefix}.{name}"
+    one.changed = patching.changed_since(before)
 
 
 def _report_unsupported() -> None:
@@ -169,4 +163,4 @@ def _report_unsupported() -> None:
     old = [f"{name} {version}" for name, version in installed.items() if version < OLDEST[name]]
     if old:
         supported = " and ".join(f"{name} >= {version}" for name, version in OLDEST.items())
-        report(f"{' and '.join(old)} is older than what it is tested with ({supported}): what fits is registered")
+        report(f"{' and '.join(old)}: older than the supported {supported}: what fits is registered")

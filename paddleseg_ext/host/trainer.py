@@ -1,8 +1,4 @@
-"""What PaddleSeg's trainer lacks for long runs: `TrainingRun`, put into it by `patch`.
-
-The trainer keeps the batch sampler, the best score and the losses in local variables of one function, out of reach of
-a wrapper. So `patch` compiles its source again with the `CHANGES`, which keep its lines where they are.
-"""
+"""What PaddleSeg's trainer lacks for long runs: `TrainingRun`, put into it by the repair `training_run`."""
 
 from __future__ import annotations
 
@@ -18,56 +14,77 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import paddle
+from paddleseg.core import train
+from paddleseg.utils import logger, utils
 
+from paddleseg_ext.checkpoints import numbered_checkpoints
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.files import replacing, write_whole
-from paddleseg_ext.host.registry import repair, wrap
+from paddleseg_ext.files import is_left_over, replacing, write_whole
+from paddleseg_ext.host.registry import repair, rewrite, wrap
 
 SCORES = "scores.json"  # in a checkpoint's folder: {"model": [best mIoU, its iteration], "ema_model": ...}
-CHANGES = (  # (what stands once in the source of PaddleSeg's `train`, what comes instead)
-    (
-        "batch_sampler = paddle.io.DistributedBatchSampler(",
-        "run = TrainingRun(train_dataset, losses, save_dir, resume_model, start_iter); train_dataset = run.samples; "
-        "batch_sampler = run.make_sampler(",
-    ),
-    ("best_mean_iou = -1.0\n", "best_mean_iou, best_model_iter = run.best['model']\n"),
-    ("best_ema_mean_iou = -1.0\n", "best_ema_mean_iou, best_ema_model_iter = run.best['ema_model']\n"),
-    ("best_model_iter = -1\n", "\n"),
-    (" init_ema_params(ema_model, model)", " run.init_ema(ema_model, model)"),
-    ("avg_loss += float(loss)", "avg_loss += run.finish_step(iter, loss, loss_list)"),
-    ("log_writer = LogWriter(save_dir)", "log_writer = run.watched(LogWriter(save_dir), model)"),
-    (
-        " mean_iou, acc, _, _, _ = evaluate(",  # that of the averaged weights stays PaddleSeg's
-        " mean_iou, acc, _, _, iters = run.evaluate(evaluate, iters, save_interval, ",
-    ),
-    (
-        "                paddle.save(model.state_dict(),",
-        "                run.start_checkpoint(current_save_dir); paddle.save(model.state_dict(),",
-    ),
-    (
-        "                paddle.save(optimizer.state_dict(),",
-        "                run.save_scores(current_save_dir, locals()); paddle.save(optimizer.state_dict(),",
-    ),
+_STATES_WITHOUT_SCORES = "                states_dict = {\n"  # of PaddleSeg 2.9.1, which has no name of its own version
+
+
+@repair(
+    needed=_STATES_WITHOUT_SCORES in inspect.getsource(train),
+    useful=_STATES_WITHOUT_SCORES in inspect.getsource(train),
+    reason="the first checkpoint of a run without --do_eval: UnboundLocalError: mean_iou",
+    upstream="only in PaddleSeg 2.9.1 (core/train.py)",
 )
+def checkpoints_without_evaluation():
+    evaluated = "val_dataset is not None and "
+    rewrite(
+        train,
+        (_STATES_WITHOUT_SCORES, f"                states_dict = {evaluated}{{\n"),
+        ("ema_states_dict = {\n", f"ema_states_dict = {evaluated}{{\n"),
+        *(
+            (
+                f"paddle.save({states},\n{indent}os.path.join(cur",
+                f"{evaluated}paddle.save({states},\n{indent}os.path.join(cur",
+            )
+            for states, indent in (("states_dict", " " * 28), ("ema_states_dict", " " * 24))
+        ),
+    )
 
 
 @repair(
     needed=False,
-    reason=(
-        "a resumed run forgets the best score and the averaged weights, draws other batches, and a loss that is not a "
-        "number goes unnoticed"
-    ),
+    reason="a resumed run forgets the best score, the averaged weights and which checkpoints there are, and draws "
+    "other batches; a loss that is not a number goes unnoticed",
     upstream="not fixed in develop of October 2024 (core/train.py)",
 )
 def training_run():
-    from paddleseg.utils import utils
-
-    def remember(original, seed=None):
-        TrainingRun.seed = seed
-        original(seed)
-
-    patch()
-    wrap(utils, "set_seed", remember)
+    # the trainer keeps the batch sampler, the best score and the losses in local variables, out of reach of a wrapper
+    rewrite(
+        train,
+        (
+            "batch_sampler = paddle.io.DistributedBatchSampler(",
+            "from paddleseg_ext.host.trainer import TrainingRun; "
+            "run = TrainingRun(train_dataset, losses, save_dir, resume_model, start_iter); "
+            "train_dataset = run.samples; batch_sampler = run.make_sampler(",
+        ),
+        ("best_mean_iou = -1.0\n", "best_mean_iou, best_model_iter = run.best['model']\n"),
+        ("best_ema_mean_iou = -1.0\n", "best_ema_mean_iou, best_ema_model_iter = run.best['ema_model']\n"),
+        ("best_model_iter = -1\n", "\n"),
+        ("save_models = deque()", "save_models = deque(run.kept_checkpoints(keep_checkpoint_max))"),
+        (" init_ema_params(ema_model, model)", " run.init_ema(ema_model, model)"),
+        ("avg_loss += float(loss)", "avg_loss += run.finish_step(iter, loss, loss_list)"),
+        ("log_writer = LogWriter(save_dir)", "log_writer = run.watched(LogWriter(save_dir), model)"),
+        (
+            " mean_iou, acc, _, _, _ = evaluate(",  # that of the averaged weights stays PaddleSeg's
+            " mean_iou, acc, _, _, iters = run.evaluate(evaluate, iters, save_interval, ",
+        ),
+        (
+            "                paddle.save(model.state_dict(),",
+            "                run.start_checkpoint(current_save_dir); paddle.save(model.state_dict(),",
+        ),
+        (
+            "                paddle.save(optimizer.state_dict(),",
+            "                run.save_scores(current_save_dir, locals()); paddle.save(optimizer.state_dict(),",
+        ),
+    )
+    wrap(utils, "set_seed", _remember_seed)
 
 
 @repair(
@@ -82,7 +99,7 @@ def losses_that_fit():
         except Exception as error:
             raise _misfit(original, logits_list, labels, edges, losses, error) from error
 
-    wrap(sys.modules["paddleseg.core.train"], "loss_computation", named)
+    wrap(sys.modules[train.__module__], "loss_computation", named)  # the function hides its module
 
 
 def _misfit(compute, logits_list, labels, edges, losses: dict, error: Exception) -> Exception:
@@ -112,23 +129,16 @@ def _shape(value) -> str:
     return str(list(value.shape)) if hasattr(value, "shape") else f"({', '.join(map(_shape, value))})"
 
 
-def patch() -> None:
-    """Change PaddleSeg's `train` in place, so that who has imported it already has the change, too."""
-    module = sys.modules["paddleseg.core.train"]  # `paddleseg.core.train` is the function, which hides it
-    source = inspect.getsource(module)
-    for old, new in CHANGES:
-        if source.count(old) != 1:
-            raise RuntimeError(
-                f"PaddleSeg's trainer has changed: {old.strip()!r} stands there {source.count(old)} times"
-            )
-        source = source.replace(old, new)
-    compiled = compile(source, module.__file__, "exec").co_consts
-    module.TrainingRun = TrainingRun
-    module.train.__code__ = next(code for code in compiled if getattr(code, "co_name", None) == "train")
+def _remember_seed(original, seed=None):
+    TrainingRun.seed = seed
+    original(seed)
 
 
 class TrainingRun:
     """Where a training run stands: which batch comes, the best scores so far, whether its losses are numbers.
+
+    PaddleSeg's trainer calls, in this order: the constructor, `make_sampler`, `kept_checkpoints`, `init_ema`; at each
+    iteration `finish_step`; for an evaluation `evaluate`; at each checkpoint, after that, `start_checkpoint` and `save_scores`.
 
     Args:
         dataset: the training pictures.
@@ -146,6 +156,7 @@ class TrainingRun:
 
     def __init__(self, dataset, losses: dict, save_dir: str, resume_model: str | None, start_iter: int):
         self.losses = losses
+        self.save_dir = save_dir
         self.resume_model = resume_model
         self.start_iter = start_iter
         self.iteration = start_iter
@@ -157,7 +168,7 @@ class TrainingRun:
         if resume_model is not None:
             self.best.update(_read_scores(resume_model))
             if self.rank == 0:
-                self._complete_best_models(save_dir)
+                self._complete_best_models()
 
     def make_sampler(self, dataset: SeededSamples, **options) -> ResumedSampler:
         self.sampler = ResumedSampler(dataset, **options)
@@ -168,6 +179,20 @@ class TrainingRun:
             )
         self.sampler.epoch, self.sampler.skipped = divmod(self.start_iter, len(self.sampler))
         return self.sampler
+
+    def kept_checkpoints(self, keep_max: int) -> list[str]:
+        """The folders, oldest first, that count towards ``--keep_checkpoint_max`` (0: keep all) from the start.
+
+        Those of the run that is resumed, up to where it goes on; what is over the maximum is removed.
+        """
+        if self.resume_model is None or not os.path.samefile(self.save_dir, os.path.join(self.resume_model, os.pardir)):
+            return []
+        folders = [folder for number, folder in numbered_checkpoints(self.save_dir) if number <= self.start_iter]
+        while len(folders) > keep_max > 0:
+            oldest = folders.pop(0)
+            if self.rank == 0:
+                shutil.rmtree(oldest, ignore_errors=True)
+        return folders
 
     def init_ema(self, ema_model: paddle.nn.Layer, model: paddle.nn.Layer) -> None:
         """Go on with the averaged weights of the checkpoint; PaddleSeg would begin again with `model`'s.
@@ -202,8 +227,6 @@ class TrainingRun:
 
     def evaluate(self, evaluate, iters: int, save_interval: int, model, dataset, **settings) -> tuple:
         """What PaddleSeg's `evaluate` returns, with the iteration at which the run ends in the place of kappa."""
-        from paddleseg.utils import logger
-
         from paddleseg_ext.training.watching import classes_of
 
         if self.watch is None:
@@ -249,8 +272,10 @@ class TrainingRun:
 
     def start_checkpoint(self, folder: str) -> None:
         """New weights never stand beside the optimiser's state of an earlier run: without state it is no checkpoint."""
-        if os.path.exists(os.path.join(folder, "model.pdopt")):
-            os.remove(os.path.join(folder, "model.pdopt"))
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if name == "model.pdopt" or is_left_over(path):
+                os.remove(path)
 
     def save_scores(self, folder: str, trainer: dict) -> None:
         """Keep the best scores; the trainer, whose local variables are given, counts this checkpoint's only later."""
@@ -269,12 +294,12 @@ class TrainingRun:
         batch = self.sampler.batch(iteration)
         return [files[index][0] if files else f"number {index}" for index in batch]
 
-    def _complete_best_models(self, save_dir: str) -> None:
+    def _complete_best_models(self) -> None:
         """The checkpoint may be the best model, and the run have ended before it was copied there."""
         for kind, (_, iteration) in self.best.items():
             source = os.path.join(self.resume_model, f"{kind}.pdparams")
             if iteration == self.start_iter and os.path.isfile(source):
-                folder = os.path.join(save_dir, "best_model" if kind == "model" else "ema_best_model")
+                folder = os.path.join(self.save_dir, "best_model" if kind == "model" else "ema_best_model")
                 os.makedirs(folder, exist_ok=True)
                 target = os.path.join(folder, f"{kind}.pdparams")
                 with replacing(target) as partial:
@@ -310,11 +335,11 @@ class ResumedSampler(paddle.io.DistributedBatchSampler):
     skipped = 0
 
     def __iter__(self) -> Iterator[list[int]]:
-        offset = self.epoch * len(self.dataset)
-        batches = itertools.islice(super().__iter__(), self.skipped, None)
-        self.skipped = 0
-        for batch in batches:
-            yield [offset + index for index in batch]
+        epoch, skipped = self.epoch, self.skipped
+        batches = list(super().__iter__())
+        self.epoch, self.skipped = epoch + 1, 0  # Paddle counts epochs only when it shuffles
+        for batch in batches[skipped:]:
+            yield [epoch * len(self.dataset) + index for index in batch]
 
     def batch(self, iteration: int) -> list[int]:
         """The pictures of an iteration, counted from 1, on this rank."""
@@ -325,27 +350,9 @@ class ResumedSampler(paddle.io.DistributedBatchSampler):
         return batch
 
 
-def newest_checkpoint(save_dir: str, use_ema: bool = False) -> str | None:
-    """The newest complete checkpoint ``iter_N`` in `save_dir`; None if it holds none."""
-    found = []
-    for name in os.listdir(save_dir):
-        prefix, _, number = name.rpartition("_")
-        folder = os.path.join(save_dir, name)
-        if prefix == "iter" and number.isdigit() and not missing_files(folder, use_ema):
-            found.append((int(number), folder))
-    return max(found)[1] if found else None
-
-
-def best_score(save_dir: str) -> tuple[float, int]:
-    """The best mIoU of the run in `save_dir` and its iteration; negative if it was never evaluated."""
-    newest = newest_checkpoint(save_dir)
-    return _read_scores(newest).get("model", (-1.0, -1)) if newest else (-1.0, -1)
-
-
-def missing_files(checkpoint: str, use_ema: bool = False) -> list[str]:
-    """What a checkpoint lacks to go on from; a run that was killed while it wrote leaves one with gaps."""
-    files = ["model.pdparams", "model.pdopt", *(["ema_model.pdparams"] if use_ema else [])]
-    return [name for name in files if not os.path.isfile(os.path.join(checkpoint, name))]
+def best_score(checkpoint: str | None) -> tuple[float, int]:
+    """The best mIoU of a run until `checkpoint` and its iteration; negative if it was never evaluated."""
+    return (_read_scores(checkpoint) if checkpoint else {}).get("model", (-1.0, -1))
 
 
 def _generator(*numbers: int) -> np.random.Generator:
