@@ -53,7 +53,14 @@ setup(
     ],
     package_dir={"paddleseg_ext.tools": "tools", "paddleseg_ext.configs": "configs"},
     package_data={
-        "paddleseg_ext": ["autoload.pth", "autoload.start", "children/*.py", "analysis/*.html", "data_tools/*.html"],
+        "paddleseg_ext": [
+            "autoload.pth",
+            "autoload.start",
+            "children/*.py",
+            "analysis/*.html",
+            "data_tools/*.html",
+            "data_tools/*.yml",
+        ],
         "paddleseg_ext.configs": ["**/*.yml", "**/*.md"],
     },
     install_requires=[
@@ -68,6 +75,7 @@ setup(
         "matplotlib",
         "packaging",
         "pillow",
+        "prettytable",
         "tqdm",
     ],
     extras_require={

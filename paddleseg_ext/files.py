@@ -43,17 +43,23 @@ def read_bytes(path: str) -> bytes:
     return content
 
 
+def read_text(path: str) -> str:
+    """A text file in UTF-8, without its byte order mark; raises `UserError` if there is none."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text in UTF-8 (byte {error.start}): save it as such") from error
+
+
 def read_yaml(path: str) -> dict:
     """The keys and values of a YAML file.
 
     Raises:
         UserError: no such file, not YAML of plain values, no keys, or aliases that multiply without end.
     """
-    encoded = read_bytes(path)
+    text = read_text(path)
     try:
-        content = yaml.safe_load(encoded.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text in UTF-8 (byte {error.start}): save it as such") from error
+        content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise UserError(f"{path}, line {mark.line + 1}: not valid YAML: {error.problem}") from error
@@ -139,6 +145,19 @@ def require_end(picture: Image.Image) -> None:
         picture.load()  # what follows the end, a film for example, may look like another scan
     except OSError as error:
         raise ValueError(f"cut short ({one_line(error)})") from error
+
+
+def orientation(picture: Image.Image) -> int:
+    """The EXIF orientation that OpenCV applies to a picture when it reads it; 1: none.
+
+    A PNG that is not decoded yet tells it only if it stands before the pixels, where it usually does.
+    """
+    try:
+        # asked for the EXIF that it does not have, a PNG is decoded whole to look for it behind the pixels
+        has_it = picture.format != "WEBP" and (picture.format != "PNG" or "exif" in picture.info)
+        return (picture.getexif().get(0x0112) or 1) if has_it else 1
+    except Exception:  # damaged EXIF, which OpenCV passes over
+        return 1
 
 
 def read_image(path: str) -> np.ndarray:
