@@ -14,15 +14,16 @@ import os
 import runpy
 import sys
 
-from paddleseg_ext import host
-from paddleseg_ext.host.registry import SWITCH
+from paddleseg_ext.command import REPAIRS_SWITCH
 
 
 def parse_args():
     parser = argparse.ArgumentParser(
         "python -m paddleseg_ext", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repairs", metavar="POLICY", help=f"needed, all, none, or names with commas (sets {SWITCH})")
+    parser.add_argument(
+        "--repairs", metavar="POLICY", help=f"sets {REPAIRS_SWITCH}: needed, all, none, or names with commas"
+    )
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a module and its flags")
     parser.add_argument("script", nargs=argparse.REMAINDER, help="a script and its flags")
     args = parser.parse_args()
@@ -38,8 +39,7 @@ def parse_args():
 def main() -> None:
     args = parse_args()
     if args.repairs is not None:
-        os.environ[SWITCH] = args.repairs
-        host.apply()
+        os.environ[REPAIRS_SWITCH] = args.repairs
     _serve_children()
     if args.module:
         sys.argv = args.module

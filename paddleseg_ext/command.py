@@ -14,7 +14,7 @@ import sys
 import warnings
 from typing import Callable
 
-REPAIRS = "PADDLESEG_EXT_REPAIRS"
+REPAIRS_SWITCH = "PADDLESEG_EXT_REPAIRS"
 """The environment variable with the policy of `paddleseg_ext.host`."""
 
 _TRACEBACK_SWITCH = "PADDLESEG_EXT_TRACEBACK"
@@ -31,7 +31,7 @@ def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[
     ``PADDLESEG_EXT_TRACEBACK=1`` shows the whole stack trace instead.
     """
     args = parse_args()
-    os.environ.setdefault(REPAIRS, "all")  # for the processes that the tool starts, too
+    os.environ.setdefault(REPAIRS_SWITCH, "all")  # for the processes that the tool starts, too
     # Paddle's import warns of it, which only whoever builds C++ operators needs to know
     warnings.filterwarnings("ignore", message="No ccache found")
     try:

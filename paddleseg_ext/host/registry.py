@@ -18,14 +18,11 @@ import paddle
 import paddleseg.core
 from packaging.version import InvalidVersion, Version
 
-from paddleseg_ext.command import nearest, one_line
+from paddleseg_ext.command import REPAIRS_SWITCH, nearest, one_line
 from paddleseg_ext.host import patching
 from paddleseg_ext.host.patching import replace, rewrite, wrap
 
 __all__ = ["PADDLE", "PADDLESEG", "PADDLESEG_BEFORE_2_9", "PADDLE_3", "repair", "replace", "rewrite", "wrap"]
-
-SWITCH = "PADDLESEG_EXT_REPAIRS"
-"""The environment variable of the policy: needed, all, none, or names of repairs, separated by commas."""
 
 OLDEST = {"Paddle": Version("2.6"), "PaddleSeg": Version("2.8")}
 _NEWEST = Version("9999")  # of a build from source, which has no version
@@ -103,7 +100,7 @@ def apply(policy: str | None = None) -> list[Repair]:
     A repair that fails is reported in one line and takes back what it has changed.
     """
     _report_unsupported()
-    chosen = selected(os.environ.get(SWITCH) if policy is None else policy)
+    chosen = selected(os.environ.get(REPAIRS_SWITCH) if policy is None else policy)
     if [one for one in REPAIRS.values() if one.is_on] != chosen:
         patching.take_back(0)
         for one in REPAIRS.values():
@@ -128,7 +125,7 @@ def selected(policy: str | None) -> list[Repair]:
             chosen.add(name)
         elif name not in ("none", ""):
             known = ["needed", "all", "none", *REPAIRS]
-            report(f"{SWITCH}: there is no repair {name!r} ({nearest(name, known)}); the others are applied")
+            report(f"{REPAIRS_SWITCH}: there is no repair {name!r} ({nearest(name, known)}); the others are applied")
     return [one for one in REPAIRS.values() if one.name in chosen and one.useful]
 
 
@@ -137,7 +134,7 @@ def announce() -> None:
     from paddleseg.utils import logger
 
     names = ", ".join(one.name for one in REPAIRS.values() if one.is_on)
-    logger.info(f"paddleseg_ext: repairs that are on ({SWITCH}): {names}; `paddleseg-ext doctor` says why")
+    logger.info(f"paddleseg_ext: repairs that are on ({REPAIRS_SWITCH}): {names}; `paddleseg-ext doctor` says why")
 
 
 def _announce_when_training_starts() -> None:
