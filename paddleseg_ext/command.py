@@ -12,6 +12,8 @@ import re
 import sys
 from typing import Callable
 
+from paddleseg_ext.cpu import choose_mkl_path
+
 _TRACEBACK_SWITCH = "PADDLESEG_EXT_TRACEBACK"
 
 
@@ -25,6 +27,7 @@ def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[
     ``PADDLESEG_EXT_TRACEBACK=1`` shows the whole stack trace instead.
     """
     args = parse_args()
+    choose_mkl_path()
     try:
         status = main(args)
     except KeyboardInterrupt:
