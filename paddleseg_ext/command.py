@@ -14,6 +14,8 @@ import sys
 import warnings
 from typing import Callable
 
+from paddleseg_ext.cpu import choose_mkl_path
+
 REPAIRS_SWITCH = "PADDLESEG_EXT_REPAIRS"
 """The environment variable with the policy of `paddleseg_ext.host`."""
 
@@ -31,6 +33,7 @@ def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[
     ``PADDLESEG_EXT_TRACEBACK=1`` shows the whole stack trace instead.
     """
     args = parse_args()
+    choose_mkl_path()
     os.environ.setdefault(REPAIRS_SWITCH, "all")  # for the processes that the tool starts, too
     # Paddle's import warns of it, which only whoever builds C++ operators needs to know
     warnings.filterwarnings("ignore", message="No ccache found")

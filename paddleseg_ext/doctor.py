@@ -83,7 +83,17 @@ def _examine_paddle(told: Examination) -> bool:
     gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
     told.fact("Paddle", f"{paddle.__version__} ({'CUDA' if paddle.is_compiled_with_cuda() else 'CPU'}, {gpus} GPU(s))")
     told.fact("PaddleSeg", f"{paddleseg.__version__} ({os.path.dirname(paddleseg.__file__)})")
+    _advise(told)
     return True
+
+
+def _advise(told: Examination) -> None:
+    """What is right and could be faster."""
+    from paddleseg_ext.cpu import mkl_advice
+
+    advice = mkl_advice()
+    if advice:
+        told.fact("speed", advice)
 
 
 def _examine_distributions(told: Examination) -> None:
