@@ -11,13 +11,16 @@ import pytest
 from hostile_support import EXAMPLES, damage, damages, fuzzed, reads_or_refuses
 from hypothesis import given
 from hypothesis import strategies as st
+from own_data_support import SIZE, labelme_json
 from picture_support import write_config, write_dataset
 from PIL import Image
 
 from paddleseg_ext import GTAV, CamVid
 from paddleseg_ext.builder import Builder, list_images, load_config
 from paddleseg_ext.command import UserError
+from paddleseg_ext.data_tools.labelme import Annotation, is_labelme
 from paddleseg_ext.data_tools.splits import find_splits
+from paddleseg_ext.datasets.description import read_classes
 
 
 @pytest.fixture
@@ -179,3 +182,39 @@ def test_damaged_split_of_gtav(tmp_path, record_property):
 
     flipped()
     record_property("cases", EXAMPLES)
+
+
+def test_damaged_names_of_classes(tmp_path, record_property):
+    path = tmp_path / "classes.txt"
+    content = b"\xef\xbb\xbfroad 1 2 3\n\xe5\xa4\xa9 4 5 6\n3 car 250 251 300\n"
+
+    @fuzzed
+    @given(damages(len(content)))
+    def flipped(how):
+        path.write_bytes(damage(content, how))
+        reads_or_refuses(read_classes, path)
+
+    flipped()
+    record_property("cases", EXAMPLES)
+
+
+def test_damaged_json_of_labelme(tmp_path, record_property):
+    path = tmp_path / "a.json"
+    content = labelme_json(0, "a.jpg", as_mask=(1,)).encode()
+
+    def draw(file):
+        annotation = Annotation(file)
+        return annotation.draw(SIZE, dict.fromkeys(annotation.names, 1), 0)
+
+    @fuzzed
+    @given(damages(len(content)))
+    def flipped(how):
+        path.write_bytes(damage(content, how))
+        reads_or_refuses(draw, path)
+        is_labelme(str(path))
+
+    flipped()
+    for hostile in (b"[" * 100_000, b'{"shapes": {}}', b'{"shapes": [1], "imageWidth": 1e400, "imageHeight": 1}'):
+        path.write_bytes(hostile)
+        assert isinstance(reads_or_refuses(draw, path), UserError)
+    record_property("cases", EXAMPLES + 3)
