@@ -58,14 +58,12 @@ def main(args):
     from paddleseg_ext import host
     from paddleseg_ext.builder import Builder, load_config, set_data_format
     from paddleseg_ext.checkpoints import newest_checkpoint
-    from paddleseg_ext.host.registry import SWITCH
     from paddleseg_ext.host.trainer import TrainingRun, best_score
     from paddleseg_ext.training import run_folder
 
     check_flags(args)
-    repairs = host.apply(os.environ.get(SWITCH, "all"))  # a training is long: whatever makes it safe
-    if args.early_stop_intervals is not None and "training_run" not in [repair.name for repair in repairs]:
-        raise UserError(f"--early_stop_intervals needs the repair training_run: unset {SWITCH} or name it there")
+    if args.early_stop_intervals is not None and "training_run" not in [repair.name for repair in host.apply()]:
+        raise UserError("--early_stop_intervals needs the repair training_run: name it in PADDLESEG_EXT_REPAIRS")
     config = load_config(
         args.config,
         learning_rate=args.learning_rate,
