@@ -1,8 +1,9 @@
 """EncNet, SANet and boundary losses for PaddleSeg.
 
-Importing this package registers every component in `paddleseg.cvlibs.manager` and, on a PaddleSeg that needs it,
-applies the repairs of `paddleseg_ext.compat`: at once if PaddleSeg is loaded, otherwise as soon as it is. Until then
-neither Paddle nor PaddleSeg is needed, so that a tool's ``--help`` is quick.
+Importing this package registers every component in `paddleseg.cvlibs.manager` and applies those repairs of
+`paddleseg_ext.host` that ``PADDLESEG_EXT_REPAIRS`` names, by default what could not run otherwise: at once if PaddleSeg
+is loaded, otherwise as soon as it is. Until then neither Paddle nor PaddleSeg is needed, so that a tool's ``--help`` is
+quick.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _PUBLIC = ("boundary", *_COMPONENTS, "predictor")
 
 def register() -> None:
     """Register every component now, loading Paddle and PaddleSeg; more than once does nothing."""
-    importlib.import_module(f"{__name__}.compat").apply()
+    importlib.import_module(f"{__name__}.host").apply()
     for name in _COMPONENTS:
         importlib.import_module(f"{__name__}.{name}")
 

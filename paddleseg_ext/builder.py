@@ -14,7 +14,7 @@ from paddleseg.cvlibs import Config, SegBuilder
 from paddleseg.utils import logger, utils
 
 from paddleseg_ext.command import UserError, nearest, one_line
-from paddleseg_ext.data_tools.sample_errors import check_list, name_files_in_errors
+from paddleseg_ext.data_tools.sample_errors import checked_list, name_files_in_errors
 from paddleseg_ext.datasets.pairing import read_list
 from paddleseg_ext.files import PICTURE_SUFFIXES, below, read_yaml
 from paddleseg_ext.weights.paddle_file import load_paddle_file
@@ -181,10 +181,10 @@ class Builder(SegBuilder):
                         f"type: {component_class.__name__} takes no argument {key!r}; {nearest(key, parameters)}"
                     )
         is_dataset = inspect.isclass(component_class) and issubclass(component_class, paddle.io.Dataset)
-        if is_dataset:
-            check_list(kwargs)
-        component = super().build_component_impl(component_class, *args, **kwargs)
-        return name_files_in_errors(component) if is_dataset else component
+        if not is_dataset:
+            return super().build_component_impl(component_class, *args, **kwargs)
+        with checked_list(kwargs) as kwargs:
+            return name_files_in_errors(super().build_component_impl(component_class, *args, **kwargs))
 
 
 def load_network(config: Config, model_path: str | None, device: str = "gpu") -> paddle.nn.Layer:

@@ -14,6 +14,11 @@ import sys
 import warnings
 from typing import Callable
 
+from paddleseg_ext.cpu import choose_mkl_path
+
+REPAIRS_SWITCH = "PADDLESEG_EXT_REPAIRS"
+"""The environment variable with the policy of `paddleseg_ext.host`."""
+
 _TRACEBACK_SWITCH = "PADDLESEG_EXT_TRACEBACK"
 
 
@@ -24,9 +29,12 @@ class UserError(Exception):
 def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[], argparse.Namespace]) -> None:
     """Run a tool; any error becomes one line on stderr and exit status 1 (2 for wrong flags, as argparse has it).
 
+    Switches all repairs of PaddleSeg and Paddle on, unless ``PADDLESEG_EXT_REPAIRS`` says otherwise.
     ``PADDLESEG_EXT_TRACEBACK=1`` shows the whole stack trace instead.
     """
     args = parse_args()
+    choose_mkl_path()
+    os.environ.setdefault(REPAIRS_SWITCH, "all")  # for the processes that the tool starts, too
     # Paddle's import warns of it, which only whoever builds C++ operators needs to know
     warnings.filterwarnings("ignore", message="No ccache found")
     try:

@@ -60,7 +60,7 @@ def evaluate_boundaries(
     if paddle.distributed.ParallelEnv().nranks > 1:
         raise ValueError("boundary quality is measured by one process; start it without paddle.distributed.launch")
     quality = BoundaryQuality(dataset.num_classes, widths, dataset.ignore_index)
-    with _watched_predictions(quality.update):
+    with watched_predictions(quality.update):
         miou, acc, class_iou, _, kappa = evaluate(model, dataset, **settings)
 
     scores = {"boundary_iou": quality.iou(), "boundary_f_score": quality.f_score()}
@@ -166,7 +166,7 @@ class BoundaryQuality:
 
 
 @contextmanager
-def _watched_predictions(watch: Callable[[paddle.Tensor, paddle.Tensor], None]):
+def watched_predictions(watch: Callable[[paddle.Tensor, paddle.Tensor], None]):
     """Let `watch` see each (prediction, label) that PaddleSeg's `evaluate` takes its areas of."""
     original = metrics.calculate_area
 

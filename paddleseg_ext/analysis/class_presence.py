@@ -33,6 +33,14 @@ def predict_presence(model: paddle.nn.Layer, dataset: paddle.io.Dataset) -> tupl
     return np.stack(scores), np.stack(present)
 
 
+def average_precision(scores: np.ndarray, present: np.ndarray) -> tuple[float, float]:
+    """The means of average precision and prior over the classes that tell pictures apart; see `presence_table`."""
+    prior = present.mean(axis=0)
+    telling = np.flatnonzero((prior > 0) & (prior < 1))
+    precision = [average_precision_score(present[:, c], scores[:, c]) for c in telling]
+    return float(np.mean(precision)), float(prior[telling].mean())
+
+
 def presence_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, ...]) -> str:
     """Average precision of each class beside its prior: the share of pictures that have it, which is the average
     precision of whoever gives every picture the same score. The mean is over the classes that tell pictures apart."""
@@ -47,5 +55,5 @@ def presence_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, ..
     table.align["class"] = "l"
     for c, name in enumerate(names):
         table.add_row([name, f"{prior[c]:.4f}", f"{precision[c]:.4f}" if telling[c] else "-"])
-    table.add_row(["mean", f"{prior[telling].mean():.4f}", f"{precision[telling].mean():.4f}"])
+    table.add_row(["mean", *(f"{mean:.4f}" for mean in reversed(average_precision(scores, present)))])
     return table.get_string()

@@ -95,7 +95,7 @@ def _listed_labels(image_path: str) -> dict[str, str]:
     """The second column of a list file, by picture; PaddleSeg's `get_image_list` reads the first one only."""
     folder = os.path.dirname(os.path.abspath(image_path))
     labels = {}
-    with open(image_path, encoding="utf-8") as file:
+    with open(image_path, encoding="utf-8-sig") as file:
         for line in file:
             columns = line.split()
             if len(columns) > 1:

@@ -31,9 +31,9 @@ class SANet(nn.Layer):
             "main" and "aux" logits (N, K, H, W), "boundary" logits (N, boundary_classes, H, W), and "boundary_aware",
             the pair of main and boundary logits, which needs "boundary" beside it. A head that no output needs is
             not built.
-        boundary_classes: 1 for `BoundaryBCELoss`, K for `MultiClassBoundaryLoss`.
+        boundary_classes: 1 for `EdgeLabelBCELoss` and `BoundaryBCELoss`, K for `MultiClassBoundaryLoss`.
         spatial_fusion: see `SimpleAttentionDecoder`.
-        align_corners: how logits are resized to the picture's size.
+        align_corners: how logits are enlarged to the picture's size; there alone the authors align the corners.
         pretrained: path or address of a `.pdparams` file; what differs in shape (other classes) starts afresh.
     """
 
@@ -46,7 +46,7 @@ class SANet(nn.Layer):
         outputs: Sequence[str] = OUTPUTS,
         boundary_classes: int = 1,
         spatial_fusion: str = "add",
-        align_corners: bool = False,
+        align_corners: bool = True,
         pretrained: str | None = None,
     ):
         super().__init__()
