@@ -69,11 +69,13 @@ def test_comparisons():
     )
 
 
-def test_plot(tmp_path):
-    about = {"size": "64x64", "threads": 2, "backend": "onnxruntime"}
-    figures = [{**about, "network": name, "median": 0.1} for name in inference.NETWORKS]
+def test_plot(tmp_path, capsys):
+    about = {"size": "1024x2048", "threads": 2, "backend": "onnxruntime"}
+    figures = [{**about, "network": name, "median": 0.1 + 0.1 * i} for i, name in enumerate(inference.NETWORKS)]
     inference.plot(figures, str(tmp_path / "plot.png"))
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+    inference.plot([{**figure, "size": "64x64"} for figure in figures], str(tmp_path / "none.png"))
+    assert "known at 1024x2048 only" in capsys.readouterr().out and not (tmp_path / "none.png").exists()
 
 
 @pytest.mark.parametrize("flags", [["--networks", "SANetS"], ["--sizes", "64"]])

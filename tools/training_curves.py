@@ -29,7 +29,7 @@ def main(args):
     ]
     write_whole(path, "\n".join(lines) + "\n")
     plot(path, os.path.join(args.save_dir, "training.png"))
-    print(f"Written: {path} and .png, {len(iterations)} lines")
+    print(f"Written: {path} ({len(iterations)} iterations) and {args.save_dir}/training.png")
 
 
 def read_scalars(log_dir: str) -> dict[str, dict[int, float]]:
