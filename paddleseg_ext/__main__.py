@@ -22,9 +22,8 @@ def parse_args():
     parser = argparse.ArgumentParser(
         "python -m paddleseg_ext", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--repairs", metavar="POLICY", help=f"sets {REPAIRS_SWITCH}: needed, all, none, or names with commas"
-    )
+    policies = "needed, all, none, or names with commas"
+    parser.add_argument("--repairs", metavar="POLICY", help=f"{policies} (sets {REPAIRS_SWITCH})")
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help="a module and its flags")
     parser.add_argument("script", nargs=argparse.REMAINDER, help="a script and its flags")
     args = parser.parse_args()
