@@ -13,6 +13,8 @@ import functools
 import paddle
 import paddle.nn.functional as F
 
+__all__ = ["binary_boundary", "class_boundary"]
+
 DEFAULT_WIDTH = 4
 FAR = float(2**26)  # a squared distance that no picture has
 

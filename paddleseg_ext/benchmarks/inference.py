@@ -242,7 +242,7 @@ def measure_torch(threads, spec, shape, device, protocol) -> dict:
         output = network(picture.to(place))
         output = output[0] if isinstance(output, (list, tuple)) else output
         if labels:
-            output = torch.nn.functional.interpolate(output, picture.shape[2:], mode="bilinear", align_corners=False)
+            output = torch.nn.functional.interpolate(output, picture.shape[2:], mode="bilinear", align_corners=True)
             output = output.argmax(1)
         return output.cpu().numpy()
 
