@@ -10,6 +10,10 @@ BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= $(shell nproc)
 # Paddle's two thread pools else wait for each other in busy loops: a training step with Adam takes 1.4 times as long
 export KMP_BLOCKTIME ?= 0
+# MKL takes its SSE2 kernels on AMD processors, even if they have AVX2 (paddleseg_ext/cpu.py)
+ifeq ($(shell grep -m1 -o AuthenticAMD /proc/cpuinfo; grep -m1 -ow avx2 /proc/cpuinfo),AuthenticAMD avx2)
+export MKL_DEBUG_CPU_TYPE ?= 5
+endif
 
 # The stacks that README.md lists; setup.py explains the limits
 STACK_A = paddlepaddle==3.3.1 paddleseg==2.8.0

@@ -12,9 +12,9 @@ ONNX = ["onnx", "onnxruntime", "paddle2onnx", "ml_dtypes"]
 
 
 class BuildPyWithHook(build_py):
-    """Puts the start-up hook (a module and the .pth that imports it) beside the package, for `pip install -e` too.
+    """Puts the start-up hook (a module and the files that call it) beside the package, for `pip install -e` too.
 
-    Both are ordinary files of the wheel, so that `pip uninstall` removes them.
+    All are ordinary files of the wheel, so that `pip uninstall` removes them.
     """
 
     def run(self):
@@ -28,10 +28,9 @@ class BuildPyWithHook(build_py):
 
     def _hook_files(self):
         root = Path(self._site_root())
-        return {
-            str(ROOT / "paddleseg_ext" / "autoload.py"): str(root / f"{HOOK}.py"),
-            str(ROOT / "paddleseg_ext" / "autoload.pth"): str(root / f"{HOOK}.pth"),
-        }
+        # Python 3.15 takes the .start file and then skips the .pth file's line, which ends with 3.18 (PEP 829)
+        suffixes = (".py", ".pth", ".start")
+        return {str(ROOT / "paddleseg_ext" / f"autoload{s}"): str(root / f"{HOOK}{s}") for s in suffixes}
 
     def _site_root(self):
         if getattr(self, "editable_mode", False):  # build_lib is thrown away there
@@ -54,7 +53,14 @@ setup(
     ],
     package_dir={"paddleseg_ext.tools": "tools", "paddleseg_ext.configs": "configs"},
     package_data={
-        "paddleseg_ext": ["autoload.pth", "analysis/*.html", "data_tools/*.html"],
+        "paddleseg_ext": [
+            "autoload.pth",
+            "autoload.start",
+            "children/*.py",
+            "analysis/*.html",
+            "data_tools/*.html",
+            "data_tools/*.yml",
+        ],
         "paddleseg_ext.configs": ["**/*.yml", "**/*.md"],
     },
     install_requires=[
@@ -67,7 +73,9 @@ setup(
         # brought by paddleseg and visualdl anyway; named because they are imported here
         "jinja2",
         "matplotlib",
+        "packaging",
         "pillow",
+        "prettytable",
         "tqdm",
     ],
     extras_require={

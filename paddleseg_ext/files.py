@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -18,8 +20,8 @@ from paddleseg_ext.command import UserError, one_line
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "GIF")
 """What Pillow is to recognise: other formats are none that data sets have, and some start programs (EPS)."""
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-"""Of the files that PaddleSeg takes for pictures."""
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Of the files that the tools take for pictures; PaddleSeg's own stop at BMP."""
 
 NO_NAME = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\ufeff")
 """Control characters, ends of lines, bytes that are no UTF-8, and a byte order mark."""
@@ -41,17 +43,23 @@ def read_bytes(path: str) -> bytes:
     return content
 
 
+def read_text(path: str) -> str:
+    """A text file in UTF-8, without its byte order mark; raises `UserError` if there is none."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text in UTF-8 (byte {error.start}): save it as such") from error
+
+
 def read_yaml(path: str) -> dict:
     """The keys and values of a YAML file.
 
     Raises:
         UserError: no such file, not YAML of plain values, no keys, or aliases that multiply without end.
     """
-    encoded = read_bytes(path)
+    text = read_text(path)
     try:
-        content = yaml.safe_load(encoded.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text in UTF-8 (byte {error.start}): save it as such") from error
+        content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise UserError(f"{path}, line {mark.line + 1}: not valid YAML: {error.problem}") from error
@@ -65,14 +73,14 @@ def read_yaml(path: str) -> dict:
 
 
 def expands_beyond(content, limit: int) -> bool:
-    """Whether more than `limit` values are in nested dicts, lists and tuples, shared ones counted each time."""
+    """Whether more than `limit` values are in nested dicts, lists, tuples and sets, shared ones counted each time."""
     todo, count = [content], 0
     while todo and count <= limit:
         value = todo.pop()
         count += 1
         if isinstance(value, dict):
             todo.extend(value.values())
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, (list, tuple, set, frozenset)):
             todo.extend(value)
     return count > limit
 
@@ -139,6 +147,19 @@ def require_end(picture: Image.Image) -> None:
         raise ValueError(f"cut short ({one_line(error)})") from error
 
 
+def orientation(picture: Image.Image) -> int:
+    """The EXIF orientation that OpenCV applies to a picture when it reads it; 1: none.
+
+    A PNG that is not decoded yet tells it only if it stands before the pixels, where it usually does.
+    """
+    try:
+        # asked for the EXIF that it does not have, a PNG is decoded whole to look for it behind the pixels
+        has_it = picture.format != "WEBP" and (picture.format != "PNG" or "exif" in picture.info)
+        return (picture.getexif().get(0x0112) or 1) if has_it else 1
+    except Exception:  # damaged EXIF, which OpenCV passes over
+        return 1
+
+
 def read_image(path: str) -> np.ndarray:
     """A picture as uint8 BGR (H, W, 3): 16 bits become 8, alpha is left out.
 
@@ -155,15 +176,26 @@ def read_image(path: str) -> np.ndarray:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """The name to write a file under that is to stand at `path`, whole or not at all."""
-    partial = f"{path}.part"
+    """The name to write a file under that is to stand at `path`, whole or not at all.
+
+    Each writer has a name of its own, so that two that write the same path at once do not write into each other's
+    file. On the disk before it is renamed: otherwise a power cut may leave the new name with nothing in it.
+    """
+    partial = f"{path}.{secrets.token_hex(4)}.part"
     try:
         yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):  # on a full disk half a checkpoint would be in the way of the next one
             os.remove(partial)
         raise
+
+
+def is_left_over(path: str) -> bool:
+    """Whether `path` is what a writer that was killed has left: nobody has written into it for ten minutes."""
+    return re.search(r"\.[0-9a-f]{8}\.part$", path) is not None and os.path.getmtime(path) < time.time() - 600
 
 
 def write_image(path: str, image: np.ndarray) -> None:

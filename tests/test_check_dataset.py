@@ -12,7 +12,10 @@ import yaml
 from PIL import Image
 
 from paddleseg_ext.data_tools.check_report import make_report, summary
-from paddleseg_ext.data_tools.checking import KINDS, find_duplicates, find_splits, inspect
+from paddleseg_ext.data_tools.checking import all_problems
+from paddleseg_ext.data_tools.inspection import inspect
+from paddleseg_ext.data_tools.kinds import KINDS
+from paddleseg_ext.data_tools.splits import find_splits
 
 TOOL = Path(__file__).parents[1] / "tools/check_dataset.py"
 NUM_CLASSES, SIZE = 19, (40, 30)  # width, height
@@ -61,9 +64,7 @@ def sections(root, type_="Dataset", **settings):
 def problems_of(splits):
     """What the tool reports, without its processes."""
     findings = {split.name: [inspect(split, sample) for sample in split.samples] for split in splits}
-    problems = [problem for split in splits for problem in split.problems]
-    problems += [problem for split in splits for finding in findings[split.name] for problem in finding.problems]
-    return problems + find_duplicates(splits, findings), findings
+    return all_problems(splits, findings), findings
 
 
 def found(root, **settings):
@@ -153,6 +154,12 @@ def out_of_range(label):
     return label
 
 
+def fifteen_times(root):
+    larger = (SIZE[0] * 5, SIZE[1] * 3)
+    for path, resample in ((root / "images/train/1.png", Image.BICUBIC), (root / "labels/train/1.png", Image.NEAREST)):
+        Image.open(path).resize(larger, resample).save(path)
+
+
 def copy_into_val(root):
     Image.open(root / "images/train/1.png").save(root / "images/val/1.png", compress_level=1)
 
@@ -193,7 +200,8 @@ MISTAKES = {
     "wrong separator": (replace_line(f"{IMAGE},{LABEL}"), [("list_line", LINE)]),
     "too many fields": (replace_line(f"{IMAGE} {LABEL} 1"), [("list_line", LINE)]),
     "no label in the list": (replace_line(IMAGE), [("list_line", LINE)]),
-    "empty line": (replace_line(""), [("list_line", LINE)]),
+    "backslashes": (replace_line(r"images\train\1.png labels\train\1.png"), [("list_line", LINE)]),
+    "15 times as large": (fifteen_times, [("size_outlier", IMAGE)]),
     "out of the root": (replace_line(f"../1.png {LABEL}"), [("outside_root", LINE)]),
     "absolute path": (replace_line(f"/etc/hostname {LABEL}"), [("outside_root", LINE)]),
     "listed twice": (edit_list(lambda lines: [*lines, lines[1]]), [("listed_twice", IMAGE)]),
@@ -218,7 +226,7 @@ def test_each_planted_mistake_is_named_with_its_file_and_nothing_else(root, mist
 
 def test_every_kind_is_planted_once():
     planted = {kind for _, expected in MISTAKES.values() for kind, _ in expected}
-    assert planted | {"label_colour"} == KINDS.keys()
+    assert planted | {"label_colour", "label_shapes"} == KINDS.keys()
 
 
 def test_a_faultless_data_set_has_no_problems(root):
@@ -384,7 +392,7 @@ def test_tool_leaves_out_kinds_on_request(root, run_tool):
     [
         ([], "give either --config FILE or the folder"),
         (["{root}"], "num_classes: None"),
-        (["{root}/images"], "run tools/create_dataset_list.py"),
+        (["{root}/images"], "run tools/new_config.py"),
         (["{root}/nowhere", "--type", "camvid"], "there is no such folder"),
         (["{root}/images", "--type", "gtav"], "found no folders images"),
         (["{root}", "--num_classes", "19", "--ignore", "blanks"], "--ignore blanks: expected one of list_missing"),

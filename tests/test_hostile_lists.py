@@ -17,7 +17,7 @@ from PIL import Image
 from paddleseg_ext import GTAV, CamVid
 from paddleseg_ext.builder import Builder, list_images, load_config
 from paddleseg_ext.command import UserError
-from paddleseg_ext.data_tools.checking import find_splits
+from paddleseg_ext.data_tools.splits import find_splits
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ BAD_LINES = {
     "no label": b"images/p0.png",
     "three fields": b"images/p0.png labels/p0.png 1",
     "other separator": b"images/p0.png,labels/p0.png",
-    "empty": b"",
+    "backslashes": rb"images\p0.png labels\p0.png",
     "out of the data": b"../../etc/passwd labels/p0.png",
     "out of the data by a detour": b"images/../../../etc/passwd labels/p0.png",
     "label out of the data": b"images/p0.png ../labels/p0.png",

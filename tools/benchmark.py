@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import sys
 
 from paddleseg_ext.command import run
 
@@ -21,7 +22,8 @@ def parse_args():
     subjects = parser.add_subparsers(dest="subject", required=True)
     for name, (module, help_text) in SUBJECTS.items():
         subject = subjects.add_parser(name, help=help_text, description=help_text)
-        importlib.import_module(module).add_arguments(subject)
+        if name in sys.argv[1:2]:  # the others need not be imported
+            importlib.import_module(module).add_arguments(subject)
     return parser.parse_args()
 
 

@@ -28,17 +28,14 @@ def parse_args():
 
 def main(args):
     from paddleseg_ext.data_tools.check_report import make_report, summary, write_report
-    from paddleseg_ext.data_tools.checking import KINDS, check, find_duplicates, find_splits
+    from paddleseg_ext.data_tools.checking import all_problems, check
+    from paddleseg_ext.data_tools.kinds import check_kinds
+    from paddleseg_ext.data_tools.splits import find_splits
 
-    for kind in args.ignore:
-        if kind not in KINDS:
-            raise UserError(f"--ignore {kind}: expected one of {', '.join(KINDS)}")
+    check_kinds(args.ignore)
     splits = find_splits(_sections(args))
     findings = check(splits, args.num_workers)
-    problems = [problem for split in splits for problem in split.problems]
-    problems += [problem for split in splits for finding in findings[split.name] for problem in finding.problems]
-    problems += find_duplicates(splits, findings)
-    problems = [problem for problem in problems if problem.kind not in args.ignore]
+    problems = all_problems(splits, findings, args.ignore)
 
     report = make_report(splits, findings, problems)
     paths = write_report(args.save_dir, report, splits, problems)
@@ -71,7 +68,7 @@ def _sections(args):
     if args.type == "custom":
         lists = {f"{split}_path": list_in(args.dataset_root, split) for split in SPLITS}
         if not any(lists.values()):
-            raise UserError(f"{args.dataset_root}: no train.txt, val.txt, test.txt: run tools/create_dataset_list.py")
+            raise UserError(f"{args.dataset_root}: no train.txt, val.txt, test.txt: run tools/new_config.py")
         section.update(lists, num_classes=args.num_classes)
     return [section]
 

@@ -11,8 +11,12 @@ from collections import defaultdict
 import jinja2
 import numpy as np
 from PIL import Image
+from prettytable import PrettyTable
 
-from paddleseg_ext.data_tools.checking import IGNORED, KINDS, Finding, Problem, Split
+from paddleseg_ext.data_tools.inspection import Finding
+from paddleseg_ext.data_tools.kinds import KINDS, Problem
+from paddleseg_ext.data_tools.splits import Split
+from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import open_picture, write_whole
 
@@ -53,6 +57,7 @@ def _statistics(split: Split, findings: list[Finding]) -> dict:
     holds, pixels = per_picture > 0, per_picture.sum(0)
     valid, ignored = int(pixels.sum()), sum(finding.ignored for finding in findings)
     labelled = np.count_nonzero(holds.any(1))
+    sizes = sorted((finding.size for finding in findings if finding.size), key=np.prod)
     frequency = pixels / np.maximum((holds * per_picture.sum(1, keepdims=True)).sum(0), 1)
     seen = frequency > 0
     median = float(np.median(frequency[seen])) if seen.any() else 1.0
@@ -61,6 +66,7 @@ def _statistics(split: Split, findings: list[Finding]) -> dict:
     return {
         "pictures": len(findings),
         "labelled_pictures": int(labelled),
+        "sizes": {name: list(size) for name, size in zip(("smallest", "median", "largest"), _ends_and_middle(sizes))},
         "ignored_share": ignored / max(valid + ignored, 1),
         "classes": [
             {
@@ -75,31 +81,46 @@ def _statistics(split: Split, findings: list[Finding]) -> dict:
     }
 
 
+def _ends_and_middle(values: list) -> list:
+    return [values[0], values[len(values) // 2], values[-1]] if values else []
+
+
 def summary(report: dict) -> str:
     """The report in a few lines."""
     lines = []
     for name, split in report["splits"].items():
         lines.append(
             f"{name}: {split['pictures']} pictures, {split['labelled_pictures']} with usable labels, "
-            f"{split['ignored_share']:.2%} of their pixels ignored"
+            f"{split['ignored_share']:.2%} of their pixels ignored; sizes "
+            + ", ".join(f"{what} {width}x{height}" for what, (width, height) in split["sizes"].items())
         )
         if name == "train":
-            lines.append(f"  {'class':22}{'pixels':>9}{'pictures':>10}  weight by median frequency  as ENet's")
-            lines += [
-                f"  {i:>3} {c['name'][:17]:18}{c['pixel_share']:>9.2%}{c['picture_share']:>10.1%}"
-                f"{c['median_frequency_weight']:>28.3f}{c['enet_weight']:>11.3f}"
-                for i, c in enumerate(split["classes"])
-            ]
-    for problem in report["problems"]:
+            lines.append(class_table(split["classes"]).get_string())
+    lines += problem_lines(report["problems"]) or ["", "no problems found"]
+    return "\n".join(lines)
+
+
+def problem_lines(problems: list[dict]) -> list[str]:
+    """Each kind of problem with some of its files and the fix."""
+    lines = []
+    for problem in problems:
         files = problem["files"]
         lines += ["", f"{problem['kind']}: {problem['what']} ({len(files)})"]
         lines += [f"  {f['file']}{': ' * bool(f['detail'])}{f['detail']}" for f in files[:SHOWN_FILES]]
         if len(files) > SHOWN_FILES:
             lines.append(f"  and {len(files) - SHOWN_FILES} more")
         lines.append(f"  fix: {problem['fix']}")
-    if not report["problems"]:
-        lines += ["", "no problems found"]
-    return "\n".join(lines)
+    return lines
+
+
+def class_table(classes: list[dict]) -> PrettyTable:
+    """Shares and weights of the classes of a split, as the report has them."""
+    table = PrettyTable(["", "class", "pixels", "pictures", "median frequency weight", "ENet weight"], align="r")
+    table.align["class"] = "l"
+    for i, c in enumerate(classes):
+        weights = [f"{c[key]:.3f}" for key in ("median_frequency_weight", "enet_weight")]
+        table.add_row([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", *weights])
+    return table
 
 
 def write_report(save_dir: str, report: dict, splits: list[Split], problems: list[Problem]) -> tuple[str, str]:
@@ -157,7 +178,7 @@ def _view_label(path: str, split: Split) -> str | None:
         with open_picture(path) as picture:
             if picture.mode in ("1", "L", "P") or split.decoder.colours:
                 colours = split.colours.copy()
-                colours[IGNORED], colours[UNKNOWN] = IGNORED_COLOUR, WRONG_COLOUR
+                colours[IGNORE_INDEX], colours[UNKNOWN] = IGNORED_COLOUR, WRONG_COLOUR
                 image = Image.fromarray(colours[split.decoder.decode(picture)])
             else:
                 image = picture.convert("RGB")

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import cv2
+import numpy as np
 import paddle
+from paddleseg.datasets import Dataset
 
 from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.data_tools.kinds import KINDS
 from paddleseg_ext.datasets.pairing import read_pairs
-from paddleseg_ext.files import open_picture, require_end
+from paddleseg_ext.files import open_picture, orientation, require_end
 
 
-def check_list(dataset_arguments: dict) -> None:
-    """Check the file list that a data set's arguments name (`train_path`, `val_path` or `test_path` by `mode`).
+@contextmanager
+def checked_list(dataset_arguments: dict) -> Iterator[dict]:
+    """The arguments of a data set after a check of the file list that they name (`<mode>_path`).
+
+    PaddleSeg's data sets stumble over empty lines and a byte order mark, so they get a copy of a list that has any.
 
     Raises:
         UserError: the list is missing or empty, or a line is not as `read_pairs` wants it; names file and line.
@@ -21,16 +32,28 @@ def check_list(dataset_arguments: dict) -> None:
     mode = str(dataset_arguments.get("mode", "train")).lower()
     path = dataset_arguments.get(f"{mode}_path")
     if path is None:
+        yield dataset_arguments
         return
     if not os.path.isfile(path):
-        raise UserError(f"{mode}_path: {path}: there is no such file (tools/create_dataset_list.py makes one)")
+        raise UserError(f"{mode}_path: {path}: there is no such file (tools/new_config.py makes one)")
     root, separator = dataset_arguments.get("dataset_root") or "", dataset_arguments.get("separator", " ")
     try:
-        lines = sum(1 for _ in read_pairs(path, root, separator, labels_optional=mode == "test"))
+        count = sum(1 for _ in read_pairs(path, root, separator, labels_optional=mode == "test"))
     except ValueError as error:
         raise UserError(str(error)) from error
-    if not lines:
+    if not count:
         raise UserError(f"{path}: an empty list: write a line `image{separator}label` for each picture")
+    with open(path, "rb") as file:
+        text = file.read()
+    lines = text.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
+    if len(lines) == count and not text.startswith(codecs.BOM_UTF8):
+        yield dataset_arguments
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, os.path.basename(path))
+        with open(copy, "wb") as file:
+            file.writelines(line for line in lines if line.strip())
+        yield {**dataset_arguments, f"{mode}_path": copy}
 
 
 def name_files_in_errors(dataset: paddle.io.Dataset) -> paddle.io.Dataset:
@@ -41,39 +64,81 @@ def name_files_in_errors(dataset: paddle.io.Dataset) -> paddle.io.Dataset:
     """
     _check_files(getattr(dataset, "file_list", []))
     if hasattr(dataset, "transforms"):
-        dataset.transforms = TransformsWithFileNames(dataset.transforms)
+        holds_classes = type(dataset).__getitem__ is Dataset.__getitem__  # others may change the values on the way
+        classes = (dataset.num_classes, dataset.ignore_index) if holds_classes else None
+        dataset.transforms = TransformsWithFileNames(dataset.transforms, classes)
     return dataset
 
 
 class TransformsWithFileNames:
-    """Calls `transforms`; what it raises becomes one line with the picture and the label."""
+    """Calls `transforms`; what it raises, and what is wrong with the label, becomes one line that names the file.
 
-    def __init__(self, transforms):
+    Args:
+        classes: (num_classes, ignore_index) of labels that hold class indices, which are checked then: a GPU would
+            stop at a wrong one with an assertion that names neither file nor value.
+    """
+
+    def __init__(self, transforms, classes: tuple[int, int] | None = None):
         self.transforms = transforms
+        self.classes = classes
 
     def __call__(self, data: dict) -> dict:
         files = [data.get(key) for key in ("img", "label")]
         files = [file for file in files if isinstance(file, str)]
-        sizes = [_picture_size(file) for file in files]
-        if len(set(sizes)) > 1:
-            (image, label), (w, h), (label_w, label_h) = files, *sizes
-            raise UserError(f"{label}: {label_w}x{label_h} pixels, but its image {image} has {w}x{h}: make them equal")
+        headers = [_Header.of(file) for file in files]
+        if len(files) == 2:
+            _check_pair(*files, *headers, holds_classes=self.classes is not None)
         try:
-            return self.transforms(data)
+            data = self.transforms(data)
         except Exception as error:
             if files and cv2.imread(files[0]) is None:
                 raise UserError(f"{files[0]}: a damaged picture that does not decode: replace it") from error
             raise UserError(f"{' with '.join(files)}: cannot be transformed: {one_line(error)}") from error
+        if len(files) == 2 and self.classes is not None:
+            _check_values(files[1], data["label"], *self.classes)
+        return data
 
 
-def _picture_size(path: str) -> tuple[int, int]:
-    """(width, height) from the header of a picture that is whole."""
-    try:
-        with open_picture(path) as picture:
-            require_end(picture)
-            return picture.size
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {one_line(error)}: replace it") from error
+@dataclass(frozen=True)
+class _Header:
+    """What the head of a picture file says; `orientation` is that of EXIF, 1 as it lies."""
+
+    size: tuple[int, int]
+    mode: str
+    orientation: int
+
+    @classmethod
+    def of(cls, path: str) -> _Header:
+        try:
+            with open_picture(path) as picture:
+                require_end(picture)
+                return cls(picture.size, picture.mode, orientation(picture))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: {one_line(error)}: replace it") from error
+
+
+def _check_pair(image: str, label: str, of_image: _Header, of_label: _Header, holds_classes: bool) -> None:
+    if of_image.orientation != 1:
+        raise UserError(_as_kind(image, "image_rotated", f"EXIF orientation {of_image.orientation}"))
+    if of_image.size != of_label.size:
+        (w, h), (label_w, label_h) = of_image.size, of_label.size
+        raise UserError(f"{label}: {label_w}x{label_h} pixels, but its image {image} has {w}x{h}: make them equal")
+    if holds_classes and of_label.mode not in ("1", "L", "P"):
+        kind = "label_depth" if of_label.mode.startswith(("I", "F")) else "label_rgb"
+        raise UserError(_as_kind(label, kind, f"mode {of_label.mode}"))
+
+
+def _check_values(path: str, label: np.ndarray, num_classes: int, ignore_index: int) -> None:
+    wrong = (label >= num_classes) & (label != ignore_index)
+    if wrong.any():
+        values = ", ".join(map(str, np.unique(label[wrong])[:8]))
+        raise UserError(_as_kind(path, "label_range", f"{values}, where classes are 0 to {num_classes - 1}"))
+
+
+def _as_kind(path: str, kind: str, detail: str) -> str:
+    """In the words of tools/check_dataset.py, which finds all files like this one."""
+    what, fix = KINDS[kind]
+    return f"{path}: {what} ({detail}): {fix}; tools/check_dataset.py finds all such files"
 
 
 def _check_files(file_list) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,10 @@ from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.gtav import GTAV
 from paddleseg_ext.datasets.palettes import UNKNOWN, LabelDecoder
+from paddleseg_ext.files import read_text
+
+CLASSES_FILE = "classes.txt"
+BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -27,19 +33,66 @@ class Description:
 def describe(dataset: type, settings: dict) -> Description:
     """Of the registered class `dataset` with the arguments `settings`.
 
+    Names and colours of own data (`paddleseg.datasets.Dataset`) are those of classes.txt in its `dataset_root`, if
+    there is one.
+
     Raises:
-        UserError: the number of classes is not known.
+        UserError: the number of classes is not known, or classes.txt has another one or is not as `read_classes`
+            wants it.
     """
     num_classes = getattr(dataset, "NUM_CLASSES", None) or settings.get("num_classes")
+    named = GTAV if dataset is Cityscapes else dataset  # GTAV has the classes and colours of Cityscapes
+    names, colours = getattr(named, "CLASSES", None), getattr(named, "PALETTE", None)
+    path = os.path.join(settings.get("dataset_root") or "", CLASSES_FILE)
+    if names is None and os.path.isfile(path):
+        names, colours = read_classes(path)
+        num_classes = num_classes or len(names)
+        if len(names) != num_classes:
+            raise UserError(f"{path}: names {len(names)} classes, but num_classes is {num_classes}: make them equal")
     if num_classes is None or not 0 < num_classes < UNKNOWN:
         raise UserError(f"num_classes: {num_classes}: give the number of classes, up to {UNKNOWN - 1}")
-    named = GTAV if dataset is Cityscapes else dataset  # GTAV has the classes and colours of Cityscapes
+    if colours is None:
+        colours = get_color_map_list(num_classes)
     decoder_of = getattr(dataset, "decoder_of", lambda settings: None)
-    names = getattr(named, "CLASSES", None) or (f"class {index}" for index in range(num_classes))
-    colours = getattr(named, "PALETTE", None) or get_color_map_list(num_classes)
     return Description(
-        names=tuple(names),
+        names=tuple(names or (f"class {index}" for index in range(num_classes))),
         colours=np.array(colours, np.uint8).reshape(-1, 3)[:num_classes],
         ignore_index=getattr(dataset, "IGNORE_INDEX", settings.get("ignore_index", IGNORE_INDEX)),
         decoder=decoder_of(settings),
     )
+
+
+def read_classes(path: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and colours (num_classes, 3) uint8 RGB of a classes.txt: a line `name` or `name R G B` a class.
+
+    EISeg's list of labels is taken too: its lines start with their index, from 1, for the background is 0 there. A
+    class without a colour gets that of PaddleSeg's colour map.
+
+    Raises:
+        UserError: no text, no class, or two classes of one name.
+    """
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    numbers = [int(match.group()) if (match := re.match(r"\d+(?=\s+\S)", line)) else None for line in lines]
+    for first in (0, 1):
+        if lines and numbers == list(range(first, len(lines) + first)):
+            lines = [BACKGROUND] * first + [line.split(None, 1)[1] for line in lines]
+            break
+    colours = np.array(get_color_map_list(max(len(lines), 1)), np.uint8).reshape(-1, 3)
+    names = []
+    for index, line in enumerate(lines):
+        *name, red, green, blue = ["", "", "", *line.split()]
+        colour = [int(value) if value.isdecimal() else 256 for value in (red, green, blue)]
+        if any(name) and max(colour) < 256:
+            colours[index] = colour
+            line = " ".join(filter(None, name))
+        if line in names:
+            raise UserError(f"{path}: two classes are called {line!r}: rename one")
+        names.append(line)
+    if not names:
+        raise UserError(f"{path}: holds no class: write a line `name` or `name R G B` for each")
+    return tuple(names), colours
+
+
+def classes_text(names: tuple[str, ...], colours: np.ndarray) -> str:
+    """The content of a classes.txt."""
+    return "".join(f"{name} {' '.join(map(str, colour))}\n" for name, colour in zip(names, colours.tolist()))

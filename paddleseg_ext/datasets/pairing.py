@@ -132,7 +132,10 @@ def write_lists(root: str, layout: Layout, splits: Iterable[str], separator: str
             without_partner += [f"{label}: has no picture" for label in partners.labels_alone]
         for name in (name for pair in partners.pairs for name in pair):
             if separator in name or "\n" in name:
-                raise UserError(f"{name}: this name holds the separator {separator!r}: choose another --separator")
+                raise UserError(
+                    f"{name}: this name holds the separator {separator!r}: choose another --separator, a comma for "
+                    "example, and set it as `separator` of the data sets in the YAML"
+                )
         if lines:
             texts[os.path.join(root, f"{split}.txt")] = "".join(f"{line}\n" for line in lines)
     for path, text in texts.items():
@@ -147,10 +150,14 @@ def list_in(root: str | Path, split: str) -> str | None:
 
 
 def read_list(path: str | Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The line numbers and fields of a file list; bytes that are no UTF-8 are left for `below` to refuse."""
-    with open(path, encoding="utf-8", errors="surrogateescape") as lines:
+    """The line numbers and fields of a file list; bytes that are no UTF-8 are left for `below` to refuse.
+
+    Empty lines and a byte order mark, which editors leave behind, are passed over.
+    """
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
-            yield number, line.strip().split(separator)
+            if line.strip():
+                yield number, line.strip().split(separator)
 
 
 def read_pairs(
@@ -166,10 +173,13 @@ def read_pairs(
         try:
             if len(fields) != 2 and not (labels_optional and len(fields) == 1):
                 raise ValueError(
-                    f"{len(fields)} fields separated by {separator!r}, expected image{separator}label: fix the line "
-                    "or set `separator`"
+                    f"{len(fields)} fields separated by {separator!r}, expected image{separator}label: fix the line; "
+                    "for names that hold it, write the list with another one and set `separator` in the YAML"
                 )
             files = [below(root, name) for name in fields]
+            for name, file in zip(fields, files):
+                if "\\" in name and not os.path.isfile(file):
+                    raise ValueError(f"{name}: there is no such file: write / instead of \\")
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
         yield files

@@ -13,6 +13,7 @@ from paddleseg.utils import utils
 from paddleseg_ext.layers.attention import SimpleAttentionDecoder
 from paddleseg_ext.layers.basic import bn_relu_conv, init_convolutions, resize_to
 from paddleseg_ext.layers.pyramid_pooling import APPPM
+from paddleseg_ext.models.sanet_encoder import SANetEncoder_S
 
 OUTPUTS = ("main", "aux", "boundary", "boundary_aware")
 
@@ -23,7 +24,7 @@ class SANet(nn.Layer):
 
     Args:
         num_classes: K.
-        backbone: a `SANetEncoder`.
+        backbone: a `SANetEncoder`; None is `SANetEncoder_S`.
         context: a context module (`APPPM`, `DAPPM`, ...) from the backbone's last width to its first; None is `APPPM`.
         head_channels: width of the main and the auxiliary head.
         outputs: what the network returns in training, in the order of the losses in the YAML and "main" first:
@@ -39,7 +40,7 @@ class SANet(nn.Layer):
     def __init__(
         self,
         num_classes: int,
-        backbone: nn.Layer,
+        backbone: nn.Layer | None = None,
         context: nn.Layer | None = None,
         head_channels: int = 64,
         outputs: Sequence[str] = OUTPUTS,
@@ -56,6 +57,7 @@ class SANet(nn.Layer):
             raise ValueError(f"outputs is {self.outputs}; 'boundary_aware' trains no boundary head: add 'boundary'")
         self.align_corners = align_corners
 
+        backbone = SANetEncoder_S() if backbone is None else backbone
         if len(backbone.feat_channels) != 5 or len(set(backbone.feat_channels[:3])) != 1:
             raise ValueError(
                 f"backbone {type(backbone).__name__} has maps of {backbone.feat_channels} channels; "

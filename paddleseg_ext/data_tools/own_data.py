@@ -1,0 +1,138 @@
+"""Finds the pictures and labels in a stranger's folder: flat, split, Cityscapes' layout, EISeg's masks, labelme's JSON.
+
+A label belongs to the picture of the same name in the folder that remains when words like "images" and "masks" are
+taken out of the path: ``images/a.jpg`` and ``masks/a_mask.png``, ``train/a.jpg`` and ``trainannot/a.png``,
+``a.jpg`` and ``label/a.png`` (EISeg), ``a.jpg`` and ``a.json`` (labelme).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paddleseg_ext.command import UserError
+from paddleseg_ext.data_tools.labelme import is_labelme
+
+RENDERED = "labels_from_labelme"
+"""The folder of the labels that are drawn from JSON polygons."""
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPLIT = r"(?P<split>train|training|val|valid|validation|test)?[_-]?"
+LABEL_FOLDER = re.compile(
+    rf"{_SPLIT}(labels?|masks?|annots?|annotations?|gt|gtfine|ground_?truth|truth|seg|segmentation(class)?|labelme)",
+    re.I,
+)
+PICTURE_FOLDER = re.compile(rf"{_SPLIT}(images?|imgs?|pictures?|pics?|photos?|jpegimages|leftimg8bit|rgb)?", re.I)
+LABEL_ENDINGS = ("_gtFine_labelTrainIds", "_labelme", "_mask", "_label", "_labels", "_gt", "_seg", "_L", "_pseudo")
+PICTURE_ENDINGS = ("_leftImg8bit", "_image", "_img", "_rgb")
+NO_LABELS = ("_gtFine_color", "_gtFine_labelIds", "_gtFine_instanceIds", "_cutout")
+"""What Cityscapes and EISeg keep beside the labels."""
+
+Key = tuple[str, ...]
+
+
+@dataclass
+class OwnData:
+    """Paths relative to the root; the split of a pair is "" where folders do not tell it."""
+
+    pairs: list[tuple[str, str, str]] = field(default_factory=list)  # split, picture, label
+    pictures_alone: list[tuple[str, str]] = field(default_factory=list)  # split, picture
+    labels_alone: list[str] = field(default_factory=list)
+
+    @property
+    def is_labelme(self) -> bool:
+        return any(label.endswith(".json") for _, _, label in self.pairs)
+
+
+def find_own_data(root: str) -> OwnData:
+    """The pictures below `root`, each with its label: a mask, or where there are no masks at all, labelme's JSON.
+
+    Raises:
+        UserError: no pair, two pictures of one name, or two labels of one picture.
+    """
+    files = list(_files(root))
+    pictures: dict[Key, str] = {}
+    masks = []
+    for path in files:
+        if path.suffix.lower() not in PICTURES or path.stem.endswith(NO_LABELS):
+            continue
+        if any(LABEL_FOLDER.fullmatch(part) for part in path.parts[:-1]):
+            masks.append(path)
+        elif pictures.setdefault(_key(path), path.as_posix()) != path.as_posix():
+            raise UserError(f"{root}: {path} and {pictures[_key(path)]} would share a label: rename one of them")
+    bare_names = _by_bare_name(pictures)
+    for key in list(pictures):  # a_mask.png beside a.jpg
+        if any((*key[:-1], stem) in bare_names for stem in _without(key[-1], LABEL_ENDINGS)):
+            masks.append(Path(pictures.pop(key)))
+
+    found = _pair(root, pictures, masks)
+    if not found.pairs:
+        json = [path for path in files if path.suffix.lower() == ".json"]
+        found = _pair(root, pictures, [path for path in json if is_labelme(os.path.join(root, path))])
+    if not found.pairs:
+        raise UserError(
+            f"{root}: found {len(pictures)} pictures and no label of them: keep labels under the pictures' names in a "
+            "folder called labels, masks or annotations, as a_mask.png beside a.jpg, or as labelme's a.json"
+        )
+    return found
+
+
+def _files(root: str) -> Iterator[Path]:
+    """All files below `root`, sorted, without hidden ones and those that were drawn from JSON."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != RENDERED)
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(folder, name).relative_to(root)
+
+
+def _key(path: Path) -> Key:
+    """(split, the folders that are left, the name)."""
+    split, rest = "", []
+    for part in path.parts[:-1]:
+        if part.lower() in SPLITS:
+            split = SPLITS[part.lower()]
+        elif match := LABEL_FOLDER.fullmatch(part) or PICTURE_FOLDER.fullmatch(part):
+            split = SPLITS.get((match["split"] or "").lower(), split)
+        else:
+            rest.append(part)
+    return (split, *rest, path.stem)
+
+
+def _without(stem: str, endings: tuple[str, ...]) -> list[str]:
+    return [stem[: -len(ending)] for ending in endings if stem.endswith(ending)]
+
+
+def _by_bare_name(pictures: dict[Key, str]) -> dict[Key, str]:
+    """The pictures by their name with and without an ending like "_rgb"."""
+    return {
+        (*folders, bare): path
+        for (*folders, stem), path in pictures.items()
+        for bare in (*_without(stem, PICTURE_ENDINGS), stem)
+    }
+
+
+def _pair(root: str, pictures: dict[Key, str], labels: list[Path]) -> OwnData:
+    by_bare_name = _by_bare_name(pictures)
+    label_of: dict[str, str] = {}
+    found = OwnData()
+    for path in sorted(labels, key=lambda path: path.stem.endswith("_pseudo")):  # EISeg's grey masks before coloured
+        *folders, stem = _key(path)
+        keys = [(*folders, name) for name in (stem, *_without(stem, LABEL_ENDINGS))]
+        picture = next((by_bare_name[key] for key in keys if key in by_bare_name), None)
+        if picture is None:
+            found.labels_alone.append(path.as_posix())
+        elif picture not in label_of:
+            label_of[picture] = path.as_posix()
+        elif not path.stem.endswith("_pseudo"):
+            raise UserError(f"{root}: {picture} has two labels, {label_of[picture]} and {path}: remove one")
+    for key, picture in pictures.items():
+        if picture in label_of:
+            found.pairs.append((key[0], picture, label_of[picture]))
+        else:
+            found.pictures_alone.append((key[0], picture))
+    return found

@@ -1,0 +1,182 @@
+"""Which pictures and labels a data set's splits have, and how its labels are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from paddleseg.cvlibs import manager
+from paddleseg.datasets import Cityscapes, Dataset
+from paddleseg.utils.visualize import get_color_map_list
+
+from paddleseg_ext.command import UserError, nearest
+from paddleseg_ext.data_tools.kinds import Problem
+from paddleseg_ext.datasets.base import LabelTableDataset
+from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
+from paddleseg_ext.datasets.description import describe
+from paddleseg_ext.datasets.pairing import LAYOUTS, SPLITS, Layout, find_layout, find_partners, list_in, read_list
+from paddleseg_ext.datasets.palettes import LabelDecoder
+from paddleseg_ext.files import below
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture and, except in a test split, its label; index is that of the data set."""
+
+    image: str
+    label: str | None
+    index: int
+
+
+@dataclass
+class Split:
+    """What a split holds and how its labels are read; `dataset` only if it reads them in a way of its own."""
+
+    name: str
+    root: str
+    class_names: list[str]
+    colours: np.ndarray  # (256, 3) uint8, RGB
+    decoder: LabelDecoder
+    channels: int
+    dataset: Dataset | None = None
+    samples: list[Sample] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def complain(self, kind: str, file: str, detail: str = "") -> None:
+        self.problems.append(Problem(kind, self.name, file, detail))
+
+
+def find_splits(sections: Iterable[dict]) -> list[Split]:
+    """The splits of a YAML's ``train_dataset`` and ``val_dataset``, with what is wrong with their lists.
+
+    Raises:
+        UserError: a `type` that is not registered, or no `num_classes`.
+    """
+    candidates = [(split, _mode(settings)) for settings in sections for split in _splits_of(settings)]
+    splits: dict[str, Split] = {}
+    for split, _ in sorted(candidates, key=lambda candidate: candidate[0].name != candidate[1]):
+        splits.setdefault(split.name, split)  # a section knows the list of its own mode best
+    return list(splits.values())
+
+
+def _mode(settings: dict) -> str:
+    return settings.get("mode", "train").lower()
+
+
+def _splits_of(settings: dict) -> list[Split]:
+    type_ = settings.get("type")
+    if type_ not in manager.DATASETS.components_dict:
+        raise UserError(f"type: {type_} is not a data set; {nearest(str(type_), manager.DATASETS.components_dict)}")
+    component = manager.DATASETS[type_]
+    mode = _mode(settings)
+    if not os.path.isdir(settings.get("dataset_root") or ""):
+        raise UserError(f"dataset_root: {settings.get('dataset_root')}: there is no such folder")
+    if not (issubclass(component, LabelTableDataset) or component in (Dataset, Cityscapes)):
+        return [_from_dataset(component, settings, mode)]
+
+    lists = {name: settings.get(f"{name}_path") for name in SPLITS}
+    if issubclass(component, LabelTableDataset):
+        lists = {name: path or list_in(settings["dataset_root"], name) for name, path in lists.items()}
+    splits = []
+    for name, list_path in lists.items():
+        split = new_split(component, settings, name)
+        if list_path is not None:
+            _add_list(split, list_path, settings.get("separator", " "))
+        elif component is not Dataset and (name == mode or not any(lists.values())):
+            layout = LAYOUTS["cityscapes"][0] if component is Cityscapes else find_layout(split.root, component.LAYOUT)
+            _add_folders(split, layout)
+        if not split.samples and (name == mode or split.problems):
+            split.complain("no_pictures", list_path or split.root)
+        if split.samples or split.problems:
+            splits.append(split)
+    return splits
+
+
+def new_split(component: type, settings: dict, name: str) -> Split:
+    classes = describe(component, settings)
+    num_classes = len(classes.names)
+    colours = np.array(get_color_map_list(256), np.uint8).reshape(-1, 3)
+    colours[:num_classes] = classes.colours
+    indices = {i: i for i in range(num_classes)} | {classes.ignore_index: IGNORE_INDEX}
+    return Split(
+        name=name,
+        root=settings["dataset_root"],
+        class_names=list(classes.names),
+        colours=colours,
+        decoder=classes.decoder or LabelDecoder(indices, colours={}),
+        channels=getattr(component, "IMG_CHANNELS", settings.get("img_channels", 3)),
+    )
+
+
+def _from_dataset(component: type, settings: dict, mode: str) -> Split:
+    """Of a data set that this module does not know: its own file list, and labels as it reads them."""
+    split = new_split(component, settings, mode)
+    arguments = {key: value for key, value in settings.items() if key not in ("type", "transforms")}
+    dataset = component(transforms=[], **arguments)
+    split.samples = [Sample(image, label, i) for i, (image, label) in enumerate(dataset.file_list)]
+    if component.__getitem__ is not Dataset.__getitem__:
+        split.dataset = dataset
+    return split
+
+
+def _add_list(split: Split, list_path: str, separator: str) -> None:
+    if not os.path.isfile(list_path):
+        split.complain("list_missing", list_path)
+        return
+    seen: dict[str, int] = {}
+    for number, fields in read_list(list_path, separator):
+        line = f"{list_path}:{number}"
+        if len(fields) != 2 and not (split.name == "test" and len(fields) == 1 and fields[0]):
+            split.complain("list_line", line, _line_detail(split.root, fields, separator))
+            continue
+        try:
+            image, *label = (below(split.root, name) for name in fields)
+        except ValueError as error:
+            split.complain("outside_root", line, str(error))
+            continue
+        if "\\" in "".join(fields) and not os.path.isfile(image):
+            split.complain("list_line", line, f"\\ instead of /: {separator.join(fields)[:80]}")
+            continue
+        if image in seen:
+            split.complain("listed_twice", image, f"lines {seen[image]} and {number} of {list_path}")
+        seen.setdefault(image, number)
+        split.samples.append(Sample(image, label[0] if label else None, len(split.samples)))
+    _find_crossed_pairs(split)
+
+
+def _line_detail(root: str, fields: list[str], separator: str) -> str:
+    line = separator.join(fields)
+    for other in (",", "\t", " ", ";", "|"):
+        parts = line.split(other)
+        if len(parts) == 2 and all(os.path.isfile(os.path.join(root, part)) for part in parts):
+            return f"the separator is {other!r}, expected {separator!r}"
+    spaces = ", or a space in a name, which needs another separator" if separator == " " and len(fields) > 2 else ""
+    return f"{len(fields)} fields separated by {separator!r}{spaces}: {line[:80]}"
+
+
+def _find_crossed_pairs(split: Split) -> None:
+    def key(path: str) -> str:
+        return re.sub(r"(_leftImg8bit|_gtFine_\w+|_label|_mask|_L)$", "", Path(path).stem)
+
+    labels = {key(sample.label): sample.label for sample in split.samples if sample.label}
+    for sample in split.samples:
+        own = labels.get(key(sample.image))
+        if own and key(sample.label or own) != key(sample.image):
+            split.complain("pair_crossed", sample.image, f"is listed with {sample.label}, has {own}")
+
+
+def _add_folders(split: Split, layout: Layout) -> None:
+    partners = find_partners(split.root, layout, split.name)
+    unlabelled = split.name == "test" and partners.unlabelled
+    pairs = [(image, None) for image in partners.images_alone] if unlabelled else partners.pairs
+    for index, pair in enumerate(pairs):
+        split.samples.append(Sample(*(file and os.path.join(split.root, file) for file in pair), index))
+    if not unlabelled:
+        for image in partners.images_alone:
+            split.complain("label_missing", os.path.join(split.root, image), "the picture has no label")
+    for label in partners.labels_alone:
+        split.complain("image_missing", os.path.join(split.root, label), "the label has no picture")

@@ -1,0 +1,90 @@
+"""Divides pictures into train, val and test so that neighbouring frames of a film stay on one side."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+ATTEMPTS = 200
+
+
+def assign_splits(
+    names: Sequence[str], holds: np.ndarray, digests: Sequence, ratios: dict[str, float], seed: int
+) -> list[str]:
+    """The split of each picture.
+
+    Of `ATTEMPTS` random divisions that keep groups whole the one that leaves the fewest classes out of a split, then
+    the one closest to the ratios.
+
+    Args:
+        names: paths; see `group_frames`.
+        holds: bool (pictures, classes), which classes each picture has.
+        digests: equal for equal pictures, which stay together.
+        ratios: share of each split, summing to 1.
+        seed: of the random divisions.
+    """
+    smallest = min(ratio for ratio in ratios.values() if ratio > 0)
+    groups = group_frames(names, max(1, round(len(names) * smallest)))
+    first = {}
+    groups = [groups[first.setdefault(digest, i)] for i, digest in enumerate(digests)]
+    members = defaultdict(list)
+    for i, group in enumerate(groups):
+        members[group].append(i)
+    order = sorted(members.values())
+    generator = random.Random(seed)
+    best, best_cost = None, (math.inf, math.inf)
+    for _ in range(ATTEMPTS):
+        generator.shuffle(order)
+        splits = _divide(order, len(names), ratios)
+        masks = {split: np.array([s == split for s in splits]) for split in ratios}
+        absent = sum(int((holds.any(0) & ~holds[mask].any(0)).sum()) for mask in masks.values())
+        off = sum(abs(mask.mean() - ratios[split]) for split, mask in masks.items())
+        if (absent, off) < best_cost:
+            best, best_cost = splits, (absent, off)
+    return best
+
+
+def _divide(order: list[list[int]], total: int, ratios: dict[str, float]) -> list[str]:
+    """Val and test take groups until another one would bring them further from their share; train has the rest."""
+    splits = ["train"] * total
+    left = list(order)
+    for split, ratio in ratios.items():
+        if split == "train":
+            continue
+        count, target = 0, ratio * total
+        for group in list(left):
+            if abs(count + len(group) - target) < abs(count - target) and len(left) > 1:
+                count += len(group)
+                left.remove(group)
+                for i in group:
+                    splits[i] = split
+    return splits
+
+
+def group_frames(names: Sequence[str], largest: int) -> list[str]:
+    """A group for each picture: those in one folder whose names differ in their last number alone.
+
+    A group of more than `largest` pictures is cut into stretches of half of that in the order of numbers, for a
+    folder of img_001 to img_900 would be a single group.
+    """
+    sequences = defaultdict(list)
+    for i, name in enumerate(names):
+        stem = name.rpartition(".")[0] or name
+        numbers = list(re.finditer(r"\d+", stem.rpartition("/")[2]))
+        offset = len(stem) - len(stem.rpartition("/")[2])
+        if numbers:
+            start, end = (offset + place for place in numbers[-1].span())
+            sequences[stem[:start] + "#" + stem[end:]].append((int(stem[start:end]), i))
+        else:
+            sequences[stem].append((0, i))
+    groups = [""] * len(names)
+    for sequence, frames in sequences.items():
+        stretch = len(frames) if len(frames) <= largest else max(1, -(-largest // 2))
+        for place, (_, i) in enumerate(sorted(frames)):
+            groups[i] = f"{sequence}:{place // stretch}"
+    return groups
