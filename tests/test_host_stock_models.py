@@ -54,11 +54,9 @@ def test_on_by_default_is_what_raises_and_nothing_else():
         "dual_task_in_time",
         "rmi_of_floats",
         "point_cross_entropy_of_floats",
-        "padding_of_local_groups",
     }
     expected = of_floats if PADDLE_3 and PADDLESEG_BEFORE_2_9 else set()
-    if PADDLESEG_BEFORE_2_9:
-        expected |= {"most_uncertain_points", "interlaced_padding"}
+    expected |= {"most_uncertain_points"} if PADDLESEG_BEFORE_2_9 else set()
     assert needed == expected
     assert all(REPAIRS[name].is_on for name in needed)
 
@@ -159,34 +157,6 @@ def test_most_uncertain_points(everything):
     indices, points = head.get_points_test(paddle.to_tensor(-certainty), lambda logits: logits)
     assert indices.shape == [1, 20] and points.shape == [1, 20, 2]
     np.testing.assert_allclose(points.numpy()[0, -1], [0.9, 0.875], rtol=1e-6)
-
-
-@pytest.mark.skipif(not PADDLESEG_BEFORE_2_9, reason="the repair is for PaddleSeg 2.8")
-def test_interlaced_attention_pads_what_does_not_fit():
-    head = models.isanet.ISAHead(CLASSES, [1024, 32], isa_channels=8, down_factor=(4, 4), enable_auxiliary_loss=True)
-    head.eval()
-    head.in_conv = head.out_conv = paddle.nn.Identity()
-    head.inter_channels = 32
-    head.global_relation = head.local_relation = paddle.nn.Identity()
-    head.cls = paddle.nn.Identity()
-    x = paddle.randn([2, 32, 7, 10])
-    output, auxiliary = head([paddle.randn([2, 1024, 7, 10]), x])
-    # without attention every pixel must come back to its place
-    np.testing.assert_array_equal(output.numpy(), paddle.concat([x, x], axis=1).numpy())
-    assert auxiliary.shape == [2, CLASSES, 7, 10]
-
-
-@pytest.mark.skipif(not PADDLESEG_BEFORE_2_9, reason="the repair is for PaddleSeg 2.8")
-def test_local_groups_pad_and_cut_again():
-    from paddleseg.models.backbones.hrformer import PadHelper
-
-    helper = PadHelper(7)
-    x = paddle.randn([2, 8, 16, 3])
-    size = paddle.shape(x)
-    padded = helper.pad_if_needed(x, size)
-    assert padded.shape == [2, 14, 21, 3]
-    np.testing.assert_array_equal(padded[:, 3:11, 2:18].numpy(), x.numpy())
-    np.testing.assert_array_equal(helper.depad_if_needed(padded, size).numpy(), x.numpy())
 
 
 def test_detail_targets_are_the_papers(everything):

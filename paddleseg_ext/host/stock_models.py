@@ -137,65 +137,6 @@ def most_uncertain_points():
     replace(models.pointrend.PointHead, "get_points_test", get_points_test)
 
 
-def _centred(height, width, patch):
-    """(rows above, columns on the left, what `F.pad` takes) that make a map whole multiples of `patch`."""
-    more_rows, more_columns = -height % patch[0], -width % patch[1]
-    top, left = more_rows // 2, more_columns // 2
-    margins = [left, more_columns - left, top, more_rows - top]
-    return top, left, paddle.concat([rows.reshape([1]) for rows in margins]).astype("int32")
-
-
-@repair(
-    needed=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
-    useful=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
-    reason="ISANet concatenates numbers of rows and columns, which are 0-D since Paddle 2.5, and mixes floats with "
-    f"integers: {_REFUSED}",
-    upstream="not fixed in develop of October 2024 on Paddle 3 (models/isanet.py)",
-)
-def interlaced_padding():
-    def forward(self, feat_list):
-        auxiliary, x = feat_list
-        x = self.in_conv(x)
-        n, _, height, width = paddle.shape(x)
-        rows, columns = self.down_factor
-        top, left, padding = _centred(height, width, self.down_factor)
-        feat = F.pad(x, padding)
-        c, n_h, n_w = self.inter_channels, paddle.shape(feat)[2] // rows, paddle.shape(feat)[3] // columns
-        # attention between the pixels at the same place of every patch, then within each patch
-        feat = feat.reshape([n, c, n_h, rows, n_w, columns]).transpose([0, 3, 5, 1, 2, 4])
-        feat = self.global_relation(feat.reshape([-1, c, n_h, n_w]))
-        feat = feat.reshape([n, rows, columns, c, n_h, n_w]).transpose([0, 4, 5, 3, 1, 2])
-        feat = self.local_relation(feat.reshape([-1, c, rows, columns]))
-        feat = feat.reshape([n, n_h, n_w, c, rows, columns]).transpose([0, 3, 1, 4, 2, 5])
-        feat = feat.reshape([n, c, n_h * rows, n_w * columns])[:, :, top : top + height, left : left + width]
-        output = self.cls(self.out_conv(paddle.concat([feat, x], axis=1)))
-        return [output, self.aux(auxiliary)] if self.enable_auxiliary_loss else [output]
-
-    replace(models.isanet.ISAHead, "forward", forward)
-
-
-@repair(
-    needed=_MIXES_TYPES,
-    useful=_MIXES_TYPES,
-    reason=f"HRFormer subtracts an integer height from a float: {_REFUSED}",
-    upstream="fails otherwise in develop of October 2024 on Paddle 3 (models/backbones/hrformer.py)",
-)
-def padding_of_local_groups():
-    from paddleseg.models.backbones.hrformer import PadHelper
-
-    def pad_if_needed(self, x, size):
-        _, _, padding = _centred(size[1], size[2], self.lgs)
-        return F.pad(x, padding, data_format="NHWC")
-
-    def depad_if_needed(self, x, size):
-        _, height, width, _ = size
-        top, left, _ = _centred(height, width, self.lgs)
-        return x[:, top : top + height, left : left + width]
-
-    replace(PadHelper, "pad_if_needed", pad_if_needed)
-    replace(PadHelper, "depad_if_needed", depad_if_needed)
-
-
 @repair(
     needed=False,
     reason="DetailAggregateLoss (STDC) fuses its pyramid of boundaries with random numbers that nothing trains; in the "
