@@ -56,7 +56,7 @@ def test_on_by_default_is_what_raises_and_nothing_else():
         "point_cross_entropy_of_floats",
     }
     expected = of_floats if PADDLE_3 and PADDLESEG_BEFORE_2_9 else set()
-    expected |= {"most_uncertain_points"} if PADDLESEG_BEFORE_2_9 else set()
+    expected |= {"most_uncertain_points", "interlaced_padding"} if PADDLESEG_BEFORE_2_9 else set()
     assert needed == expected
     assert all(REPAIRS[name].is_on for name in needed)
 
@@ -157,6 +157,24 @@ def test_most_uncertain_points(everything):
     indices, points = head.get_points_test(paddle.to_tensor(-certainty), lambda logits: logits)
     assert indices.shape == [1, 20] and points.shape == [1, 20, 2]
     np.testing.assert_allclose(points.numpy()[0, -1], [0.9, 0.875], rtol=1e-6)
+
+
+@pytest.mark.skipif(not PADDLESEG_BEFORE_2_9, reason="the repair is for PaddleSeg 2.8")
+@pytest.mark.parametrize("is_static", [False, True])
+def test_interlaced_attention_pads_what_does_not_fit(is_static):
+    head = models.isanet.ISAHead(CLASSES, [1024, 32], isa_channels=8, down_factor=(4, 4), enable_auxiliary_loss=False)
+    head.eval()
+    head.inter_channels = 32
+    for name in ("in_conv", "global_relation", "local_relation", "out_conv", "cls"):
+        setattr(head, name, paddle.nn.Identity())
+    x = paddle.randn([2, 32, 7, 10])
+    run = head.forward
+    if is_static:  # as for export
+        spec = [paddle.static.InputSpec([None, None, None, None]), paddle.static.InputSpec([None, 32, None, None])]
+        run = paddle.jit.to_static(head.forward, input_spec=[spec])
+    (output,) = run([x, x])
+    # without attention every pixel must come back to its place
+    np.testing.assert_array_equal(output.numpy(), paddle.concat([x, x], axis=1).numpy())
 
 
 def test_detail_targets_are_the_papers(everything):

@@ -138,6 +138,37 @@ def most_uncertain_points():
 
 
 @repair(
+    needed=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
+    useful=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
+    reason="ISANet concatenates numbers of rows and columns, which are 0-D since Paddle 2.5: ValueError: The axis is "
+    "expected to be in range of [0, 0), but got 0; on Paddle 3 in its export alone",
+    upstream="fails with a TypeError in develop of October 2024 on Paddle 3 (models/isanet.py)",
+)
+def interlaced_padding():
+    def forward(self, feat_list):
+        auxiliary, x = feat_list
+        x = self.in_conv(x)
+        n, _, height, width = paddle.shape(x)
+        rows, columns = self.down_factor
+        more_rows, more_columns = -height % rows, -width % columns  # up to whole patches, half of them on each side
+        top, left = more_rows // 2, more_columns // 2
+        margins = [left, more_columns - left, top, more_rows - top]
+        feat = F.pad(x, paddle.concat([margin.reshape([1]) for margin in margins]).astype("int32"))
+        c, n_h, n_w = self.inter_channels, paddle.shape(feat)[2] // rows, paddle.shape(feat)[3] // columns
+        # attention between the pixels at the same place of every patch, then within each patch
+        feat = feat.reshape([n, c, n_h, rows, n_w, columns]).transpose([0, 3, 5, 1, 2, 4])
+        feat = self.global_relation(feat.reshape([-1, c, n_h, n_w]))
+        feat = feat.reshape([n, rows, columns, c, n_h, n_w]).transpose([0, 4, 5, 3, 1, 2])
+        feat = self.local_relation(feat.reshape([-1, c, rows, columns]))
+        feat = feat.reshape([n, n_h, n_w, c, rows, columns]).transpose([0, 3, 1, 4, 2, 5])
+        feat = feat.reshape([n, c, n_h * rows, n_w * columns])[:, :, top : top + height, left : left + width]
+        output = self.cls(self.out_conv(paddle.concat([feat, x], axis=1)))
+        return [output, self.aux(auxiliary)] if self.enable_auxiliary_loss else [output]
+
+    replace(models.isanet.ISAHead, "forward", forward)
+
+
+@repair(
     needed=False,
     reason="DetailAggregateLoss (STDC) fuses its pyramid of boundaries with random numbers that nothing trains; in the "
     "paper (Fan et al., CVPR 2021) they are 0.6, 0.3 and 0.1",
