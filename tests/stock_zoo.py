@@ -233,7 +233,7 @@ def synthetic(dataset_class, builder, config: dict, folder: Path, mode: str):
     from PIL import Image
 
     num_classes = getattr(dataset_class, "NUM_CLASSES", None) or config["num_classes"]
-    width, height = (SIDE, SIDE) if mode == "train" else (SIDE + 32, SIDE)
+    width, height = (SIDE, SIDE) if mode == "train" or "common_transforms" in config else (SIDE + 32, SIDE)
     rng = np.random.default_rng(0)
     lines = []
     for index in range(2):
