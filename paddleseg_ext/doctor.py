@@ -13,7 +13,7 @@ DISTRIBUTIONS = ("numpy", "opencv-python", "Pillow", "protobuf", "visualdl")
 
 # In a process of its own: a crash of Paddle's shall not end the examination.
 TRAINING_STEP = """
-import paddle, paddleseg
+import zlib, paddle, paddleseg
 from paddleseg.cvlibs import manager
 from paddleseg.core.val import evaluate
 import sys
@@ -103,7 +103,7 @@ def _examine_registration(told: Examination) -> None:
     from paddleseg.cvlibs import manager
 
     import paddleseg_ext
-    from paddleseg_ext import host
+    from paddleseg_ext.host.registry import REPAIRS, SWITCH
 
     told.fact("paddleseg_ext", f"{paddleseg_ext.__version__} ({os.path.dirname(paddleseg_ext.__file__)})")
     if "paddleseg_ext_autoload" not in sys.modules:
@@ -117,8 +117,11 @@ def _examine_registration(told: Examination) -> None:
     for kind in (manager.MODELS, manager.BACKBONES, manager.LOSSES, manager.DATASETS):
         names = [name for name, part in kind.components_dict.items() if part.__module__.startswith("paddleseg_ext.")]
         told.fact(f"registered {kind.name}", ", ".join(names))
-    for repair in host.apply():
-        told.fact("repaired", f"{repair.name}: {repair.reason}")
+    told.fact(SWITCH, os.environ.get(SWITCH) or "not set: needed (all in this package's tools)")
+    for repair in REPAIRS.values():
+        need = "needed" if repair.needed else "useful" if repair.useful else "not for these versions"
+        state = "on" if repair.is_on else "off"
+        told.fact("repair", f"{state:<3} {repair.name} ({need}): {repair.reason}; {repair.upstream}")
 
 
 def _startup_milliseconds() -> float:

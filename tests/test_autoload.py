@@ -31,6 +31,22 @@ def test_the_switch_leaves_paddleseg_alone():
     assert run(f"import zlib; {SCRIPT}", PADDLESEG_EXT_AUTOLOAD="0").stdout.split("\n")[-2] == "False False"
 
 
+def test_both_files_that_call_the_hook_are_installed_and_install_it_once():
+    """Python 3.15 reads the .start file (PEP 829); here its entry point is called by hand after the .pth file's."""
+    code = """
+import importlib.util, os, pkgutil, sys
+folder = os.path.dirname(importlib.util.find_spec("paddleseg_ext_autoload").origin)
+(line,) = open(os.path.join(folder, "paddleseg_ext_autoload.pth")).read().splitlines()
+(entry,) = open(os.path.join(folder, "paddleseg_ext_autoload.start")).read().splitlines()
+names = [type(finder).__name__ for finder in sys.meta_path]
+exec(line)
+pkgutil.resolve_name(entry)()
+again = [type(finder).__name__ for finder in sys.meta_path]
+print(names.count("PaddleSegFinder"), again.count("PaddleSegFinder"))
+"""
+    assert run(code).stdout == "1 1\n"
+
+
 def test_start_up_imports_nothing_heavy():
     loaded = run("import sys; print(*sys.modules)").stdout.split()
     assert "paddleseg_ext_autoload" in loaded

@@ -104,7 +104,9 @@ class Told(losses.OhemCrossEntropyLoss):
         return loss
 
 paddle.seed(0)
-network = models.DDRNet_23(num_classes=4) if sys.argv[1] == "DDRNet" else models.PPLiteSeg(num_classes=4, backbone=models.STDC1())
+network = models.PPLiteSeg(num_classes=4, backbone=models.STDC1())
+if sys.argv[1] == "DDRNet":
+    network = models.DDRNet_23(num_classes=4)
 outputs = len(network(paddle.rand([2, 3, 64, 64])))
 train(
     network, Noise(), optimizer=paddle.optimizer.Momentum(0.01, parameters=network.parameters()), iters=5,

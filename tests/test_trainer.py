@@ -24,6 +24,7 @@ from picture_support import NUM_CLASSES, write_dataset
 
 from paddleseg_ext.checkpoints import missing_files, newest_checkpoint
 from paddleseg_ext.command import UserError
+from paddleseg_ext.files import replacing
 from paddleseg_ext.host.trainer import SCORES, ResumedSampler, SeededSamples, TrainingRun
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -198,6 +199,28 @@ def test_averaged_weights_of_another_network(tmp_path):
         resumed(checkpoint, 20).init_ema(Network(), Network())
 
 
+def test_a_resumed_run_counts_the_checkpoints_that_are_there(tmp_path):
+    for iteration in (2, 4, 6, 8):
+        write_checkpoint(tmp_path / "output" / f"iter_{iteration}")
+    options = {"save_dir": tmp_path / "output", "iters": 10, "keep_checkpoint_max": 2}
+    run_trainer(**options, resume_model=str(tmp_path / "output" / "iter_6"))
+    assert sorted(os.listdir(tmp_path / "output")) == ["iter_10", "iter_8"]
+
+
+def test_checkpoints_of_other_runs_are_left_alone(tmp_path):
+    write_checkpoint(tmp_path / "output" / "iter_1")
+    write_checkpoint(tmp_path / "other" / "iter_2")
+    options = {"save_dir": tmp_path / "output", "iters": 4, "save_interval": 1, "keep_checkpoint_max": 1}
+    run_trainer(**options, resume_model=str(tmp_path / "other" / "iter_2"))
+    assert sorted(os.listdir(tmp_path / "output")) == ["iter_1", "iter_4"]
+
+
+def test_without_shuffling_each_epoch_draws_anew():
+    samples = SeededSamples(range(6), 1)
+    sampler = ResumedSampler(samples, batch_size=2, num_replicas=1, rank=0, shuffle=False, drop_last=True)
+    assert [number for _ in range(2) for batch in sampler for number in batch] == list(range(12))
+
+
 def test_only_whole_checkpoints_are_picked_up(tmp_path):
     assert newest_checkpoint(str(tmp_path)) is None
     write_checkpoint(tmp_path / "iter_9")
@@ -217,6 +240,24 @@ def test_a_save_that_fails_leaves_the_old_file_alone(tmp_path):
         paddle.save({"weight": 2, "local function": lambda: None}, str(path))
     assert paddle.load(str(path)) == {"weight": 1}
     assert os.listdir(tmp_path) == ["model.pdparams"]
+
+
+def test_writers_of_one_path_have_names_of_their_own(tmp_path):
+    path = tmp_path / "model.pdparams"
+    with replacing(path) as first, replacing(path) as second:
+        Path(first).write_text("first")
+        Path(second).write_text("second")
+        assert first != second
+    assert path.read_text() == "first" and os.listdir(tmp_path) == ["model.pdparams"]
+
+
+def test_what_killed_writers_left_goes_with_the_next_checkpoint(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "iter_20")
+    for name, minutes in (("model.pdopt.0a1b2c3d.part", 11), ("model.pdopt.aaaaaaaa.part", 1), ("my.part", 11)):
+        (checkpoint / name).touch()
+        os.utime(checkpoint / name, (time.time() - 60 * minutes,) * 2)
+    resumed(checkpoint, 20).start_checkpoint(str(checkpoint))
+    assert sorted(os.listdir(checkpoint)) == ["model.pdopt.aaaaaaaa.part", "model.pdparams", "my.part"]
 
 
 def test_old_optimiser_state_goes_before_new_weights_come(tmp_path):
