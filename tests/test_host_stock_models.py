@@ -241,7 +241,7 @@ iters: 80000
 
 @pytest.mark.slow
 def test_stock_zoo_runs_a_family(tmp_path):
-    """SFNet trains, is evaluated and exported; without the plugin it is not, which the script says with the reason."""
+    """SFNet trains, is evaluated and exported; folders with nothing to train are left out."""
     for family in ("sfnet", "_base_"):
         (tmp_path / family).mkdir()
     (tmp_path / "sfnet" / "sfnet_small.yml").write_text(CONFIG)
