@@ -40,8 +40,8 @@ def flow_of_floats():
 @repair(
     needed=_MIXES_TYPES,
     useful=PADDLESEG_BEFORE_2_9,
-    reason="RelaxBoundaryLoss (DecoupledSegNet) multiplies integer labels by floats, which Paddle 2.6 silently rounds to "
-    f"integers and Paddle 3 refuses: {_REFUSED}",
+    reason="RelaxBoundaryLoss (DecoupledSegNet) multiplies integer labels by floats, which Paddle 2.6 silently rounds "
+    f"to integers and Paddle 3 refuses: {_REFUSED}",
     upstream="fixed in PaddleSeg 2.9 (models/losses/decoupledsegnet_relax_boundary_loss.py)",
 )
 def relax_boundary_of_float_labels():
@@ -82,8 +82,8 @@ def dual_task_of_floats():
 @repair(
     needed=_MIXES_TYPES,
     useful=PADDLE_3,
-    reason="DualTaskLoss (GSCNN) divides by the `max` of whole maps, whose gradient on a CPU takes time that grows with "
-    "the square of the pixels: over two minutes for two crops of 96 x 96",
+    reason="DualTaskLoss (GSCNN) divides by the `max` of whole maps, whose gradient on a CPU takes time that grows "
+    "with the square of the pixels: over two minutes for two crops of 96 x 96",
     upstream="not fixed in Paddle 3.3, nor in PaddleSeg's develop of October 2024 (gscnn_dual_task_loss.py)",
 )
 def dual_task_in_time():
@@ -120,8 +120,8 @@ def point_cross_entropy_of_floats():
 @repair(
     needed=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
     useful=PADDLE_3 or (PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE),
-    reason="PointRend concatenates the number of its points with that of the pixels, which are 0-D since Paddle 2.5 and "
-    "of two integer types since 3.0: ValueError: The data_type of input tensor in list isn't consistent",
+    reason="PointRend concatenates the number of its points with that of the pixels, which are 0-D since Paddle 2.5 "
+    "and of two integer types since 3.0: ValueError: The data_type of input tensor in list isn't consistent",
     upstream="not fixed in develop of October 2024 on Paddle 3 (models/pointrend.py)",
 )
 def most_uncertain_points():
@@ -135,6 +135,37 @@ def most_uncertain_points():
         return indices, paddle.stack([x, y], axis=2)
 
     replace(models.pointrend.PointHead, "get_points_test", get_points_test)
+
+
+@repair(
+    needed=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
+    useful=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
+    reason="ISANet concatenates numbers of rows and columns, which are 0-D since Paddle 2.5: ValueError: The axis is "
+    "expected to be in range of [0, 0), but got 0; on Paddle 3 in its export alone",
+    upstream="fails with a TypeError in develop of October 2024 on Paddle 3 (models/isanet.py)",
+)
+def interlaced_padding():
+    def forward(self, feat_list):
+        auxiliary, x = feat_list
+        x = self.in_conv(x)
+        n, _, height, width = paddle.shape(x)
+        rows, columns = self.down_factor
+        more_rows, more_columns = -height % rows, -width % columns  # up to whole patches, half of them on each side
+        top, left = more_rows // 2, more_columns // 2
+        margins = [left, more_columns - left, top, more_rows - top]
+        feat = F.pad(x, paddle.concat([margin.reshape([1]) for margin in margins]).astype("int32"))
+        c, n_h, n_w = self.inter_channels, paddle.shape(feat)[2] // rows, paddle.shape(feat)[3] // columns
+        # attention between the pixels at the same place of every patch, then within each patch
+        feat = feat.reshape([n, c, n_h, rows, n_w, columns]).transpose([0, 3, 5, 1, 2, 4])
+        feat = self.global_relation(feat.reshape([-1, c, n_h, n_w]))
+        feat = feat.reshape([n, rows, columns, c, n_h, n_w]).transpose([0, 4, 5, 3, 1, 2])
+        feat = self.local_relation(feat.reshape([-1, c, rows, columns]))
+        feat = feat.reshape([n, n_h, n_w, c, rows, columns]).transpose([0, 3, 1, 4, 2, 5])
+        feat = feat.reshape([n, c, n_h * rows, n_w * columns])[:, :, top : top + height, left : left + width]
+        output = self.cls(self.out_conv(paddle.concat([feat, x], axis=1)))
+        return [output, self.aux(auxiliary)] if self.enable_auxiliary_loss else [output]
+
+    replace(models.isanet.ISAHead, "forward", forward)
 
 
 @repair(
@@ -154,7 +185,8 @@ def detail_pyramid_of_the_paper():
 
 @repair(
     needed=False,
-    reason="ENCNet and FastFCN copy their features once per codeword, twice: memory grows with pixels x codes x channels",
+    reason="ENCNet and FastFCN copy their features once per codeword, twice: at 1024 x 512 and an output stride of 8 a "
+    "step of the encoding takes 2.5 GB and a hundred times as long",
     upstream="not fixed in develop of October 2024 (models/encnet.py, models/fastfcn.py)",
 )
 def encoding_without_copies():
