@@ -144,13 +144,15 @@ def test_recipes(path, mixed_precision):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", recipes(), ids=lambda path: path.stem)
 def test_recipes_with_large_crops(path, mixed_precision):
-    check_recipe(path, 1024, mixed_precision)
+    num_classes = Builder(load_config(str(path))).train_dataset_class.NUM_CLASSES
+    check_recipe(path, 1024 if num_classes <= 35 else 480, mixed_precision)  # that of the recipes of more classes
 
 
 def test_the_imitation_shows_what_mixed_precision_breaks(mixed_precision):
-    """PaddleSeg's loss with dynamic weights counts infinitely many pixels, and weighs them by 0."""
+    """PaddleSeg's loss with dynamic weights counts infinitely many pixels; what it weighs them by is no weight."""
     logits, edges = paddle.zeros([3, 1, 160, 160]), batch(2, 160)["edge"].astype("float32")
     stock, ours = BCELoss(weight="dynamic", edge_label=True), EdgeLabelBCELoss()
     assert float(stock(logits, edges)) == pytest.approx(2 * float(ours(logits, edges)), rel=1e-3)
     with mixed_precision():
-        assert float(stock(logits, edges)) == 0 < float(ours(logits, edges))
+        assert not float(stock(logits, edges)) > 0
+        assert float(ours(logits, edges)) > 0
