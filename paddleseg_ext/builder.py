@@ -6,6 +6,7 @@ import inspect
 import os
 from ast import literal_eval
 from pathlib import Path
+from urllib.parse import urlparse
 
 import numpy as np
 import paddle
@@ -182,9 +183,18 @@ class Builder(SegBuilder):
                     )
         is_dataset = inspect.isclass(component_class) and issubclass(component_class, paddle.io.Dataset)
         if not is_dataset:
+            _check_pretrained(kwargs.get("pretrained"))
             return super().build_component_impl(component_class, *args, **kwargs)
         with checked_list(kwargs) as kwargs:
             return name_files_in_errors(super().build_component_impl(component_class, *args, **kwargs))
+
+
+def _check_pretrained(path: str | None) -> None:
+    if isinstance(path, str) and not urlparse(path).netloc and not os.path.exists(path):
+        raise UserError(
+            f"pretrained: {path}: there is no such file: download or convert it (comments in the YAML may say how), or "
+            "give another by --opts model.pretrained=FILE"
+        )
 
 
 def load_network(config: Config, model_path: str | None, device: str = "gpu") -> paddle.nn.Layer:
@@ -193,6 +203,8 @@ def load_network(config: Config, model_path: str | None, device: str = "gpu") ->
     Without weights, of which the YAML's `model: {pretrained: ...}` is another source, a warning says so.
     """
     utils.set_device(device)
+    if model_path is not None:
+        drop_pretrained(config)
     network = Builder(config).model
     if model_path is not None:
         load_weights(network, model_path)
@@ -203,6 +215,12 @@ def load_network(config: Config, model_path: str | None, device: str = "gpu") ->
         )
     network.eval()
     return network
+
+
+def drop_pretrained(config: Config) -> None:
+    """Build the network without its starting point, which other weights are about to replace."""
+    for part in (config.dic["model"], config.dic["model"].get("backbone", {})):
+        part.pop("pretrained", None)
 
 
 def load_weights(network: paddle.nn.Layer, path: str) -> None:

@@ -132,7 +132,8 @@ def test_config(path):
             assert "_{}x{}_".format(*transform["crop_size"]) in path.stem
     losses = builder.loss
     outputs = builder.model(paddle.rand([2, 3, 64, 64]))
-    assert losses["coef"] == [1, 0.4, 0.2][: len(outputs)] and len(losses["types"]) == len(outputs)
+    auxiliary = 0.2 if "_480x480_" in path.stem else 0.4  # the paper's configs
+    assert losses["coef"] == [1, auxiliary, 0.2][: len(outputs)] and len(losses["types"]) == len(outputs)
     if config.dic["model"].get("use_se_loss"):
         assert isinstance(losses["types"][2], EncodingBCELoss)
         assert losses["types"][2].num_classes == builder.train_dataset_class.NUM_CLASSES

@@ -10,7 +10,7 @@ from picture_support import run_tool
 from PIL import Image
 from reference_support import image, labels, numbers, official_parameters, random_of
 
-from paddleseg_ext.builder import Builder, load_config
+from paddleseg_ext.builder import Builder, drop_pretrained, load_config
 from paddleseg_ext.weights.sanet import convert
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs/sanet/sanet_s_cityscapes_1024x1024_120k.yml"
@@ -137,3 +137,66 @@ def check_tools(weights, picture, expected, folder):
     name = Path(picture).with_suffix(".png").name
     for backend in ("paddle", "inference", "onnxruntime"):
         assert (predicted(folder / backend, name) == expected).mean() >= 0.9995, backend
+
+
+def transforms_of(name):
+    config = load_config(str(CONFIG.with_name(f"{name}.yml")))
+    builder = Builder(config)
+    return [builder.build_component(settings) for settings in config.train_dataset_cfg["transforms"]]
+
+
+def sample(height, width, value=255):
+    label = np.zeros((height, width), np.uint8)
+    label[:, width // 2 :] = 1
+    return {"img": np.full((height, width, 3), value, np.float32), "label": label, "gt_fields": ["label"]}
+
+
+@pytest.mark.parametrize(
+    "name, size, scales",
+    [
+        ("sanet_s_cityscapes_1024x1024_120k", (64, 128), np.arange(5, 22) / 10),
+        ("sanet_s_camvid_960x720_9k", (90, 120), np.arange(5, 22) / 10),
+        ("sanet_s_gtav_1024x1024_234k", (1052, 1914), np.arange(5, 22) / 20),  # they scale the long side to 960 first
+    ],
+)
+def test_scales_are_the_authors(name, size, scales):
+    edges, scaling, *_ = transforms_of(name)
+    np.random.seed(0)
+    widths = {scaling(edges(sample(*size)))["img"].shape[1] for _ in range(150)}
+    assert len(widths) == len(scales)
+    np.testing.assert_allclose(sorted(widths), scales * size[1], atol=1)
+
+
+@pytest.mark.parametrize("name", ["sanet_s_cityscapes_1024x1024_120k", "sanet_s_gtav_1024x1024_234k"])
+def test_small_pictures_are_padded_with_black(name):
+    """Before they are normalised; the label is ignored there, and for `EdgeLabelBCELoss` there is no boundary."""
+    data = sample(100, 200)
+    for transform in transforms_of(name):
+        data = transform(data)
+    black, white = -MEAN / DEVIATION, (1 - MEAN) / DEVIATION
+    padding = data["label"] == 255
+    assert data["img"].shape[:2] == padding.shape == (1024, 1024) and 0.9 < padding.mean() < 1
+    np.testing.assert_allclose(data["img"][padding], np.broadcast_to(black, (padding.sum(), 3)), atol=1e-5)
+    np.testing.assert_allclose(data["img"][~padding], np.broadcast_to(white, ((~padding).sum(), 3)), atol=1e-5)
+    assert set(np.unique(data["edge"][padding])) <= {0, 255} and (data["edge"][~padding] == 1).any()
+
+
+@pytest.mark.parametrize("dataset", ["camvid_960x720_9k", "gtav_1024x1024_234k"])
+@pytest.mark.parametrize("variant", "sml")
+def test_fine_tuning_names_its_starting_point(dataset, variant):
+    """Cityscapes weights, and how to make them; the variant from scratch has none."""
+    path = CONFIG.with_name(f"sanet_{variant}_{dataset}.yml")
+    config = load_config(str(path))
+    file = config.model_cfg["pretrained"]
+    assert file in path.read_text().split("_base_")[0] and config.train_dataset_cfg["mode"] == "trainval"
+    with pytest.raises(RuntimeError, match=f"pretrained: {file}: there is no such file: .*convert"):
+        Builder(config).model  # noqa: B018
+    scratch = load_config(str(CONFIG.with_name(f"sanet_{variant}_scratch_{dataset}.yml")))
+    assert scratch.model_cfg["pretrained"] is None and scratch.lr_scheduler_cfg["learning_rate"] == 0.01
+
+
+def test_evaluation_needs_no_starting_point(recipe):
+    """Trained weights replace it anyway."""
+    config = load_config(str(CONFIG.with_name("sanet_s_camvid_960x720_9k.yml")))
+    drop_pretrained(config)
+    assert Builder(config).model.main_head[1][2].weight.shape[0] == 11

@@ -95,6 +95,26 @@ def test_the_first_loss_that_is_no_number_stops_the_run(value, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["iter_2"]
 
 
+def test_the_gradient_scaler_skips_losses_that_are_no_number(tmp_path, capfd):
+    """On a CPU there is neither mixed precision nor a scaler: both losses from the third on are no numbers."""
+    run_trainer(tmp_path, loss=FailingLoss(at=3), precision="fp16")
+    assert capfd.readouterr().out.count("the gradient scaler skips this step") == 2
+
+
+def test_ten_skipped_steps_in_a_row_stop_the_run(tmp_path):
+    run = TrainingRun(Noise(), {"types": [FailingLoss()], "coef": [1]}, str(tmp_path), None, 0)
+    run.make_sampler(run.samples, batch_size=2)
+    finite, broken = paddle.to_tensor(0.5), paddle.to_tensor(float("inf"))
+
+    def steps(loss, iterations):
+        return [run.finish_step(iteration, loss, [loss], scaled=True) for iteration in iterations]
+
+    assert steps(finite, [1]) + steps(broken, range(2, 11)) + steps(finite, [11]) == [0.5] * 11
+    steps(broken, range(12, 21))
+    with pytest.raises(UserError, match="iteration 21: FailingLoss .* is inf; .*the 9 before it: lower"):
+        steps(broken, [21])
+
+
 def test_less_pictures_than_a_batch(tmp_path):
     with pytest.raises(UserError, match="1 pictures on 1 devices do not fill a batch of 2: lower batch_size"):
         run_trainer(tmp_path, dataset=Noise(1))

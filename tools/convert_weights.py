@@ -37,7 +37,7 @@ def parse_args():
 
 
 def main(args):
-    from paddleseg_ext.builder import Builder, load_config
+    from paddleseg_ext.builder import Builder, drop_pretrained, load_config
     from paddleseg_ext.datasets import CamVid
     from paddleseg_ext.weights.pytorch_file import read_state_dict
     from paddleseg_ext.weights.sanet import OFFICIAL_ROWS, camvid_rows, convert
@@ -45,8 +45,7 @@ def main(args):
     if not args.dst.endswith(".pdparams"):
         raise UserError(f"--dst {args.dst}: the name has to end with .pdparams")
     config = load_config(args.config)
-    for part in (config.dic["model"], config.dic["model"].get("backbone", {})):
-        part.pop("pretrained", None)  # may well be the file that is to be written
+    drop_pretrained(config)  # may well be the file that is to be written
     official = read_state_dict(args.src)
     network = Builder(config).model
     shapes = {name: value.shape for name, value in network.state_dict().items()}
@@ -68,8 +67,8 @@ def main(args):
     if coverage.classes and not args.partial:
         found, needed = coverage.classes
         raise UserError(
-            f"{args.src} was trained for {found} classes, {args.config} has {needed} (files of {OFFICIAL_ROWS} fit fewer, "
-            "too): take the config of its own data set, or --partial, and the classifiers start afresh"
+            f"{args.src} was trained for {found} classes, {args.config} has {needed} (of files for more, those for "
+            f"{OFFICIAL_ROWS} fit): take the config of its data set, or --partial, and the classifiers start afresh"
         )
     if not coverage.complete and not args.partial:
         raise UserError(

@@ -22,6 +22,7 @@ from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.files import is_left_over, replacing, write_whole
 from paddleseg_ext.host.registry import repair, rewrite, wrap
 
+MAX_SKIPPED_STEPS = 10  # in a row, by the gradient scaler of mixed precision
 SCORES = "scores.json"  # in a checkpoint's folder: {"model": [best mIoU, its iteration], "ema_model": ...}
 _STATES_WITHOUT_SCORES = "                states_dict = {\n"  # of PaddleSeg 2.9.1, which has no name of its own version
 
@@ -69,7 +70,7 @@ def training_run():
         ("best_model_iter = -1\n", "\n"),
         ("save_models = deque()", "save_models = deque(run.kept_checkpoints(keep_checkpoint_max))"),
         (" init_ema_params(ema_model, model)", " run.init_ema(ema_model, model)"),
-        ("avg_loss += float(loss)", "avg_loss += run.finish_step(iter, loss, loss_list)"),
+        ("avg_loss += float(loss)", "avg_loss += run.finish_step(iter, loss, loss_list, precision == 'fp16')"),
         ("log_writer = LogWriter(save_dir)", "log_writer = run.watched(LogWriter(save_dir), model)"),
         (
             " mean_iou, acc, _, _, _ = evaluate(",  # that of the averaged weights stays PaddleSeg's
@@ -162,6 +163,7 @@ class TrainingRun:
         self.iteration = start_iter
         self.rank = paddle.distributed.ParallelEnv().rank
         self.watch = None
+        self.skipped_steps, self.last_loss = 0, 0.0
         self.samples = SeededSamples(dataset, self.seed)
         self.best = {"model": (-1.0, -1), "ema_model": (-1.0, -1)}
         self._seed_network(start_iter)
@@ -247,15 +249,23 @@ class TrainingRun:
             iters = self.iteration
         return (*result[:4], iters)
 
-    def finish_step(self, iteration: int, loss: paddle.Tensor, loss_list: Sequence[paddle.Tensor]) -> float:
+    def finish_step(
+        self, iteration: int, loss: paddle.Tensor, loss_list: Sequence[paddle.Tensor], scaled: bool = False
+    ) -> float:
         """The loss as the trainer sums it up. Reads the device once, as the trainer itself did in its place.
+
+        With a gradient scaler (`scaled`), a loss that is not finite is a step that the scaler skips: the last finite
+        loss stands in for it, and only `MAX_SKIPPED_STEPS` of them in a row are an error.
 
         Raises:
             UserError: it is not finite; names the loss, the iteration and the pictures. Nothing was saved since.
         """
         self.iteration = iteration
         value = float(loss)
-        if not math.isfinite(value):
+        if math.isfinite(value):
+            self.skipped_steps, self.last_loss = 0, value
+        else:
+            self.skipped_steps += 1
             types, each = self.losses["types"], [float(one) for one in loss_list]
             worst = next((i for i, one in enumerate(each) if not math.isfinite(one)), None)
             name = "the sum of the losses"
@@ -263,10 +273,16 @@ class TrainingRun:
                 name = type(types[worst]).__name__ if len(types) == len(each) else "the network's own loss"
                 name += f" (number {worst + 1} of {len(each)})"
                 value = each[worst]
-            raise UserError(
-                f"iteration {iteration}: {name} is {value}; its pictures: {', '.join(self._pictures(iteration))}; "
-                "lower the learning rate, or resume from the last checkpoint"
-            )
+            message = f"iteration {iteration}: {name} is {value}; its pictures: {', '.join(self._pictures(iteration))}"
+            if not scaled:
+                raise UserError(f"{message}; lower the learning rate, or resume from the last checkpoint")
+            if self.skipped_steps == MAX_SKIPPED_STEPS:
+                raise UserError(
+                    f"{message}; so were the {MAX_SKIPPED_STEPS - 1} before it: lower the learning rate, resume from "
+                    "the last checkpoint, or train with --precision fp32"
+                )
+            logger.warning(f"{message}; the gradient scaler skips this step")
+            value = self.last_loss
         self._seed_network(iteration)
         return value
 

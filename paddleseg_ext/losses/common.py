@@ -24,6 +24,32 @@ def at_least_float32(logits: paddle.Tensor) -> paddle.Tensor:
     return logits if logits.dtype == paddle.float64 else logits.astype("float32")
 
 
+@without_amp
+def losses_in_float32(logits_list: list, losses: dict, data: dict) -> list[paddle.Tensor]:
+    """A network's `loss_computation`, which PaddleSeg's trainer prefers to its own: the same in float32.
+
+    PaddleSeg's losses are then as safe under mixed precision as the ones here, which are so in any network.
+
+    Args:
+        logits_list: the network's outputs, tensors or tuples of tensors, one for each loss.
+        losses: ``{"types": [...], "coef": [...]}``.
+        data: the batch, with "label" and, for losses that take boundary labels, "edge".
+    """
+    from paddleseg.core.train import loss_computation
+
+    edges = data["edge"].astype("int64") if "edge" in data else None
+    return loss_computation(
+        logits_list=[_in_float32(logits) for logits in logits_list],
+        labels=data["label"].astype("int64"),
+        edges=edges,
+        losses=losses,
+    )
+
+
+def _in_float32(logits):
+    return tuple(map(_in_float32, logits)) if isinstance(logits, (tuple, list)) else at_least_float32(logits)
+
+
 def check_shapes(logits: paddle.Tensor, labels: paddle.Tensor, channels: int | None = None) -> None:
     """Raises ValueError unless logits (N, C, H, W) and labels (N, H, W) go together, and C is `channels` if given."""
     n, *size = labels.shape

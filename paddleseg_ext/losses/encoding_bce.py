@@ -10,6 +10,8 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 from paddleseg.cvlibs import manager
 
+from paddleseg_ext.losses.common import without_amp
+
 
 @manager.LOSSES.add_component
 class EncodingBCELoss(nn.Layer):
@@ -40,6 +42,7 @@ class EncodingBCELoss(nn.Layer):
         return encoding_bce(logits.flatten(1), labels, self.ignore_index, self.reduction)
 
 
+@without_amp
 def encoding_bce(
     logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: int = 255, reduction: str = "mean"
 ) -> paddle.Tensor:

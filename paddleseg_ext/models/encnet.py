@@ -12,6 +12,7 @@ from paddleseg.utils import utils
 
 from paddleseg_ext.layers.basic import resize_to
 from paddleseg_ext.layers.encoding import EncModule
+from paddleseg_ext.losses.common import losses_in_float32
 
 
 @manager.MODELS.add_component
@@ -32,6 +33,8 @@ class EncNet(nn.Layer):
         input (N, 3, H, W). Training: [main (N, num_classes, H, W), auxiliary (N, num_classes, H, W), presence
         (N, num_classes) if `use_se_loss`]; evaluation: [main].
     """
+
+    loss_computation = staticmethod(losses_in_float32)
 
     def __init__(
         self,

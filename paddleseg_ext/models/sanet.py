@@ -13,6 +13,7 @@ from paddleseg.utils import utils
 from paddleseg_ext.layers.attention import SimpleAttentionDecoder
 from paddleseg_ext.layers.basic import bn_relu_conv, init_convolutions, resize_to
 from paddleseg_ext.layers.pyramid_pooling import APPPM
+from paddleseg_ext.losses.common import losses_in_float32
 from paddleseg_ext.models.sanet_encoder import SANetEncoder_S
 
 OUTPUTS = ("main", "aux", "boundary", "boundary_aware")
@@ -36,6 +37,8 @@ class SANet(nn.Layer):
         align_corners: how logits are enlarged to the picture's size; there alone the authors align the corners.
         pretrained: path or address of a `.pdparams` file; what differs in shape (other classes) starts afresh.
     """
+
+    loss_computation = staticmethod(losses_in_float32)
 
     def __init__(
         self,
