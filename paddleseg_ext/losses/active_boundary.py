@@ -159,8 +159,8 @@ class ActiveBoundaryLoss(nn.Layer):
 
     Args:
         ramp_iters: the loss is multiplied by min(t / ramp_iters, 1), t = 0, 1, ... being its training steps so far; 0
-            is no ramp. PaddleSeg's checkpoints do not hold losses: a resumed training starts at t = 0 again, unless
-            `steps` is set to the iterations behind.
+            is no ramp. Checkpoints do not hold losses: `tools/train.py` tells them the iteration when it resumes;
+            PaddleSeg's own trainer does not, and the ramp begins again.
         ignore_index: the label that means nothing.
 
     Raises:
