@@ -4,7 +4,8 @@
     python docs/measure_boundary_cost.py --size 1024 1024 --batch 1 --num_classes 19
 
 Each loss is measured forward and backward in a process of its own, as is the step, with main and auxiliary logits under
-cross entropy. make_figures.py makes the table of docs/boundary_losses.md of them.
+cross entropy; in seconds of the processor with one thread, to which other programs on the machine add little.
+make_figures.py makes the table of docs/boundary_losses.md of them.
 """
 
 from __future__ import annotations
@@ -25,9 +26,16 @@ def parse_args():
     parser.add_argument("--size", nargs=2, type=int, required=True, metavar=("W", "H"), help="of the crops")
     parser.add_argument("--batch", type=int, required=True, help="crops in a batch")
     parser.add_argument("--num_classes", type=int, required=True, help="of the logits that the losses are given")
-    parser.add_argument("--threads", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="of which the fastest counts (default: %(default)s)")
     return parser.parse_args()
+
+
+def in_processor_time(measure, *args):
+    """What `measure` finds if its clock counts this process's seconds on a processor."""
+    import time
+
+    time.perf_counter = time.process_time
+    return measure(*args)
 
 
 def main(args):
@@ -38,12 +46,19 @@ def main(args):
     width, height = args.size
     costs = {
         name: in_fresh_process(
-            args.threads, losses.measure, name, [args.batch, args.num_classes, height, width], "cpu", 1, args.runs
+            1,
+            in_processor_time,
+            losses.measure,
+            name,
+            [args.batch, args.num_classes, height, width],
+            "cpu",
+            1,
+            args.runs,
         )
         for name in LOSSES
     }
     steps = in_fresh_process(
-        args.threads, training.measure, str(STEP), [args.batch, width, height], "cpu", 1, args.runs
+        1, in_processor_time, training.measure, str(STEP), [args.batch, width, height], "cpu", 1, args.runs
     )
     del steps["data"]
     step = min(map(sum, zip(*steps.values())))
@@ -52,7 +67,7 @@ def main(args):
         "batch": args.batch,
         "num_classes": args.num_classes,
         "runs": args.runs,
-        "conditions": conditions("cpu", args.threads),
+        "conditions": conditions("cpu", 1),
         "step": step,
         "losses": costs,
     }
