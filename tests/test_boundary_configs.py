@@ -73,6 +73,6 @@ def test_steps_of_a_resumed_training(tmp_path):
 )
 def test_wrong_members_are_one_line(tmp_path, loss, message):
     config = write_mixed(write_dataset(tmp_path), loss)
-    with pytest.raises(Exception) as raised:  # noqa: B017  PaddleSeg's builder wraps them
+    with pytest.raises(Exception) as raised:
         Builder(load_config(str(config))).loss  # noqa: B018
     assert re.search(message, one_line(raised.value))
