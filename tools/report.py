@@ -5,6 +5,7 @@ label, prediction, errors, boundaries and heat maps; then configuration and vers
 """
 
 import sys
+from pathlib import Path
 
 from paddleseg_ext.command import UserError, one_line, picture_arguments, run
 
@@ -54,7 +55,7 @@ def main(args):
 
     status = for_each_picture(list(worst), show) or status
     path = f"{args.save_dir}/report.html"
-    title = args.title or f"{type(segmenter.model).__name__}, {config_path}"
+    title = args.title or f"{type(segmenter.model).__name__}, {'/'.join(Path(config_path).parts[-2:])}"
     trained = weights is not None or bool(config.dic["model"].get("pretrained"))
     write_page(path, title, config, scores, entries, layer, trained)
     print(f"Written: {path} (open it in a browser)")

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from paddleseg_ext.host import registry
 
-FILES = ("paddleseg_2_8", "losses", "stock_models", "checkpoints", "data_loader", "inference", "trainer")
+FILES = ("paddleseg_2_8", "losses", "stock_models", "evaluation", "checkpoints", "data_loader", "inference", "trainer")
 
 
 def apply(policy: str | None = None) -> list[registry.Repair]:
