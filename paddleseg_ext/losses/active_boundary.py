@@ -111,7 +111,9 @@ def _next(maps: paddle.Tensor, axis: int) -> paddle.Tensor:
     size = maps.shape[axis]
     if size == 1:
         return maps
-    return paddle.concat([maps.slice([axis], [1], [size]), maps.slice([axis], [size - 1], [size])], axis)
+    return paddle.concat(
+        [paddle.slice(maps, [axis], [1], [size]), paddle.slice(maps, [axis], [size - 1], [size])], axis
+    )
 
 
 def _neighbours() -> paddle.Tensor:
