@@ -40,10 +40,10 @@ def write_mixed(folder, loss, network="DDRNet_23"):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_train_evaluate_export(tmp_path, network, loss):
     config = write_mixed(write_dataset(tmp_path / "data", size=(128, 128)), loss, network)
-    assert run_tool("train", config=config, save_dir=tmp_path / "out", iters=2, save_interval=2) == 0
+    assert not run_tool("train", config=config, save_dir=tmp_path / "out", iters=2, save_interval=2)
     weights = tmp_path / "out/iter_2/model.pdparams"
-    assert run_tool("val", config=config, model_path=weights) == 0
-    assert run_tool("export", config=config, model_path=weights, save_dir=tmp_path / "exported") == 0
+    assert not run_tool("val", config=config, model_path=weights)
+    assert not run_tool("export", config=config, model_path=weights, save_dir=tmp_path / "exported")
     assert (tmp_path / "exported/deploy.yaml").is_file()
 
 
