@@ -119,7 +119,65 @@ def sanet_camvid() -> str:
     return camvid_table([("our recipe", "sanet_s_adamw_seed?"), ("the authors' recipe", "sanet_s_seed?")], figures)
 
 
-TABLES = {"encnet_camvid": encnet_camvid, "encnet_presence": encnet_presence, "sanet_camvid": sanet_camvid}
+ABLATION = {  # pattern of results: label
+    "boundary_base_seed?": "SANet-S, cross entropy",
+    "boundary_bce_seed?": "+ boundary head with `BoundaryBCELoss`",
+    "boundary_active_seed?": "+ `ActiveBoundaryLoss`",
+    "boundary_dou_seed?": "+ `BoundaryDoULoss`",
+    "boundary_pp_liteseg_base_seed?": "PP-LiteSeg (STDC1), cross entropy",
+    "boundary_pp_liteseg_active_seed?": "+ `ActiveBoundaryLoss`",
+    "boundary_pp_liteseg_dou_seed?": "+ `BoundaryDoULoss`",
+}
+
+
+def boundary_ablation(split: str) -> str:
+    """Mean and, of several seeds, half the distance of the highest and the lowest; what was not trained has no row."""
+    rows = []
+    for pattern, label in ABLATION.items():
+        runs = [run[split] for run in results(pattern).values()]
+        if runs:
+            figures = [
+                [run["mIoU"] for run in runs],
+                *([run[key][width] for run in runs] for key in ("boundary_iou", "boundary_f_score") for width in "124"),
+            ]
+            rows.append([label, len(runs), *map(_mean_and_spread, figures)])
+    widths = [f"{name}, {width} px" for name in ("boundary IoU", "F-score") for width in "124"]
+    return markdown(["", "seeds", "mIoU", *widths], rows)
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    spread = f" ± {(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def boundary_cost() -> str:
+    rows = []
+    for cost in results("boundary_cost_*").values():
+        width, height = cost["size"]
+        for name, figure in cost["losses"].items():
+            label = name.replace("-SciPy", ", distances by SciPy on the host")
+            share = figure["low"] / cost["step"]
+            rows.append(
+                [
+                    f"{width}x{height}, batch {cost['batch']}, {cost['num_classes']} classes",
+                    label,
+                    f"{1e3 * figure['low']:.0f} ms",
+                    f"{share:.1%}",
+                    f"{figure['extra_memory'] / 1e6:.0f} MB",
+                    f"{figure['extra_memory'] / (4 * cost['batch'] * cost['num_classes'] * width * height):.1f}",
+                ]
+            )
+    return markdown(["crops", "loss", "forward and backward", "of a step", "memory", "in copies of the logits"], rows)
+
+
+TABLES = {
+    "encnet_camvid": encnet_camvid,
+    "encnet_presence": encnet_presence,
+    "sanet_camvid": sanet_camvid,
+    "boundary_ablation_val": lambda: boundary_ablation("val"),
+    "boundary_ablation_test": lambda: boundary_ablation("test"),
+    "boundary_cost": boundary_cost,
+}
 
 
 if __name__ == "__main__":

@@ -156,6 +156,8 @@ class TrainingRun:
     early_stop_intervals: int | None = None  # evaluations in a row without a better mIoU, after which a run ends
 
     def __init__(self, dataset, losses: dict, save_dir: str, resume_model: str | None, start_iter: int):
+        from paddleseg_ext.losses.common import set_steps
+
         self.losses = losses
         self.save_dir = save_dir
         self.resume_model = resume_model
@@ -167,6 +169,7 @@ class TrainingRun:
         self.samples = SeededSamples(dataset, self.seed)
         self.best = {"model": (-1.0, -1), "ema_model": (-1.0, -1)}
         self._seed_network(start_iter)
+        set_steps(losses, start_iter)
         if resume_model is not None:
             self.best.update(_read_scores(resume_model))
             if self.rank == 0:

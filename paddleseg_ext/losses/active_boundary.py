@@ -111,7 +111,9 @@ def _next(maps: paddle.Tensor, axis: int) -> paddle.Tensor:
     size = maps.shape[axis]
     if size == 1:
         return maps
-    return paddle.concat([maps.slice([axis], [1], [size]), maps.slice([axis], [size - 1], [size])], axis)
+    return paddle.concat(
+        [paddle.slice(maps, [axis], [1], [size]), paddle.slice(maps, [axis], [size - 1], [size])], axis
+    )
 
 
 def _neighbours() -> paddle.Tensor:
@@ -159,8 +161,8 @@ class ActiveBoundaryLoss(nn.Layer):
 
     Args:
         ramp_iters: the loss is multiplied by min(t / ramp_iters, 1), t = 0, 1, ... being its training steps so far; 0
-            is no ramp. PaddleSeg's checkpoints do not hold losses: a resumed training starts at t = 0 again, unless
-            `steps` is set to the iterations behind.
+            is no ramp. Checkpoints do not hold losses: `tools/train.py` tells them the iteration when it resumes;
+            PaddleSeg's own trainer does not, and the ramp begins again.
         ignore_index: the label that means nothing.
 
     Raises:

@@ -34,11 +34,11 @@ def boundary_dou(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: int
     k = logits.shape[1]
     # classes last: Paddle's softmax along another axis takes several times as long on a CPU
     p = F.softmax(logits.transpose([0, 2, 3, 1]).reshape([-1, k]), axis=-1)
-    valid = (labels != ignore_index).flatten()
+    valid = labels.flatten() != ignore_index
     classes = paddle.arange(k, dtype=labels.dtype)
     target = ((labels.flatten().unsqueeze(1) == classes) & valid.unsqueeze(1)).astype(p.dtype)
-    weights = paddle.stack([paddle.ones_like(valid), rims(labels).flatten()]).astype(p.dtype)
-    size, rim = paddle.matmul(weights, target)
+    weights = paddle.stack([paddle.ones([p.shape[0]], p.dtype), rims(labels).astype(p.dtype).flatten()])
+    size, rim = paddle.unbind(paddle.matmul(weights, target))
     alpha = (1 - 2 * (rim + SMOOTH) / (size + SMOOTH)).clip(max=MAX_ALPHA)
 
     both = (p * target).sum(axis=0)

@@ -73,3 +73,16 @@ def check_labels(labels: paddle.Tensor) -> None:
     """Raises ValueError unless labels are integers."""
     if labels.dtype not in (paddle.int64, paddle.int32, paddle.int16, paddle.int8, paddle.uint8):
         raise ValueError(f"labels are {labels.dtype}; expected integers, as of labels.astype('int64')")
+
+
+def set_steps(losses: dict, iteration: int) -> None:
+    """Tell losses that count their steps (`steps`), in a `MixedLoss` too, how many are behind: checkpoints do not.
+
+    Args:
+        losses: PaddleSeg's, ``{"types": [...], "coef": [...]}``.
+        iteration: iterations done before.
+    """
+    for loss in losses["types"]:
+        for member in getattr(loss, "losses", [loss]):
+            if hasattr(member, "steps"):
+                member.steps.set_value(paddle.full([], iteration, "int64"))
