@@ -1,9 +1,10 @@
 """Lets unmodified PaddleSeg scripts find this package.
 
-The installation copies this file to the top of site-packages as ``paddleseg_ext_autoload.py``, where a ``.pth``
-file imports it at interpreter start. It then waits for ``import paddleseg`` and, right after it, imports
-``paddleseg_ext``, which registers every component. Only `sys` and `os` may be imported here at start-up: every
-Python process of the environment pays for it. ``PADDLESEG_EXT_AUTOLOAD=0`` switches it off.
+The installation copies this file to the top of site-packages as ``paddleseg_ext_autoload.py``. At interpreter start
+one line calls `install`: that of the ``.start`` file beside it (Python 3.15 and later, PEP 829), or else that of the
+``.pth`` file. It then waits for ``import paddleseg`` and, right after it, lets ``paddleseg_ext`` register every
+component. Only `sys` and `os` may be imported here at start-up: every Python process of the environment pays for
+it. ``PADDLESEG_EXT_AUTOLOAD=0`` switches it off.
 """
 
 import os
@@ -12,8 +13,8 @@ import sys
 _SWITCH = "PADDLESEG_EXT_AUTOLOAD"
 
 
-class _PaddleSegFinder:
-    """A meta path finder that finds nothing itself: it extends the loading of ``paddleseg``, once."""
+class PaddleSegFinder:
+    """A meta path finder that finds nothing itself: it extends the loading of ``paddleseg``."""
 
     def find_spec(self, name, path=None, target=None):
         if name in ("paddle", "paddleseg"):
@@ -21,15 +22,13 @@ class _PaddleSegFinder:
             # PNG reading fails or crashes. Loaded first, the right ones stay bound.
             import zlib  # noqa: F401
         if name == "paddleseg":
-            sys.meta_path.remove(self)
             return self._registering_spec(name, path, target)
         return None
 
-    @staticmethod
-    def _registering_spec(name, path, target):
+    def _registering_spec(self, name, path, target):
         for finder in sys.meta_path:
             find_spec = getattr(finder, "find_spec", None)
-            spec = find_spec(name, path, target) if find_spec else None
+            spec = find_spec(name, path, target) if find_spec and finder is not self else None
             if spec is not None:
                 break
         else:
@@ -39,6 +38,8 @@ class _PaddleSegFinder:
             return spec
 
         def exec_and_register(module):
+            if self in sys.meta_path:  # not before: a spec may be looked up without being loaded
+                sys.meta_path.remove(self)
             exec_module(module)
             register()
 
@@ -47,9 +48,11 @@ class _PaddleSegFinder:
 
 
 def register():
-    """Import ``paddleseg_ext``; an error of ours is told in one line and does not reach the importing program."""
+    """Register every component; an error of ours becomes one line and does not reach the importing program."""
     try:
-        import paddleseg_ext  # noqa: F401
+        import paddleseg_ext
+
+        paddleseg_ext.register()
     except Exception as error:
         print(
             f"paddleseg_ext: its components are not registered: {type(error).__name__}: {error} "
@@ -58,10 +61,17 @@ def register():
         )
 
 
+def wait_for_paddleseg():
+    """Register every component once PaddleSeg is imported; does nothing if it is, or if this was called before."""
+    waiting = any(type(finder).__name__ == "PaddleSegFinder" for finder in sys.meta_path)
+    if "paddleseg" not in sys.modules and not waiting:
+        sys.meta_path.insert(0, PaddleSegFinder())
+
+
 def install():
-    """Put the finder in place unless it is switched off or PaddleSeg is already imported."""
-    if os.environ.get(_SWITCH, "1") != "0" and "paddleseg" not in sys.modules:
-        sys.meta_path.insert(0, _PaddleSegFinder())
+    """At interpreter start: wait for PaddleSeg unless that is switched off."""
+    if os.environ.get(_SWITCH, "1") != "0":
+        wait_for_paddleseg()
 
 
 def command_line():
@@ -71,7 +81,3 @@ def command_line():
 
     (package,) = find_spec("paddleseg_ext").submodule_search_locations
     runpy.run_path(os.path.join(package, "cli.py"), run_name="__main__")
-
-
-if __name__ == "paddleseg_ext_autoload":
-    install()

@@ -4,17 +4,59 @@ from __future__ import annotations
 
 import inspect
 import os
+from ast import literal_eval
+from pathlib import Path
 
 import numpy as np
 import paddle
+import yaml
 from paddleseg.cvlibs import Config, SegBuilder
-from paddleseg.utils import get_image_list, utils
+from paddleseg.utils import logger, utils
 
 from paddleseg_ext.command import UserError, nearest, one_line
 from paddleseg_ext.data_tools.sample_errors import checked_list, name_files_in_errors
 from paddleseg_ext.datasets.pairing import read_list
 from paddleseg_ext.files import PICTURE_SUFFIXES, below, read_yaml
 from paddleseg_ext.weights.paddle_file import load_paddle_file
+
+RUN_CONFIG = "config.yml"
+"""The YAML that a training leaves in its `save_dir`."""
+
+WEIGHTS = "model.pdparams"
+
+
+def find_run(config: str | None, model_path: str | None) -> tuple[str | None, str | None]:
+    """The YAML file and the weights that ``--config`` and ``--model_path`` name.
+
+    Args:
+        config: a YAML file; None: `RUN_CONFIG` in the folder of the weights or the one above.
+        model_path: a file of weights, a folder with one (``best_model``, ``iter_1000``), or the `save_dir` of a
+            training, whose best model is taken or, where it was never evaluated, the newest.
+
+    Raises:
+        UserError: a folder without weights.
+    """
+    weights = model_path
+    if model_path is not None and os.path.isdir(model_path):
+        weights = _weights_in(model_path)
+    if config is None and weights is not None:
+        for folder in (Path(weights).parent, Path(weights).parent.parent):
+            if (folder / RUN_CONFIG).is_file():
+                return str(folder / RUN_CONFIG), weights
+        raise UserError(f"--config is missing, and there is no {RUN_CONFIG} beside {weights}: give --config FILE")
+    return config, weights
+
+
+def _weights_in(folder: str) -> str:
+    checkpoints = [path for path in Path(folder).glob(f"iter_*/{WEIGHTS}") if path.parent.name[5:].isdigit()]
+    newest_first = sorted(checkpoints, key=lambda path: -int(path.parent.name[5:]))
+    for path in (Path(folder, WEIGHTS), Path(folder, "best_model", WEIGHTS), *newest_first):
+        if path.is_file():
+            return str(path)
+    raise UserError(
+        f"--model_path {folder}: holds no {WEIGHTS}, best_model/{WEIGHTS} or iter_.../{WEIGHTS}: "
+        "give the --save_dir of a training, a folder in it, or a .pdparams file"
+    )
 
 
 def load_config(path: str | None, **updates) -> Config:
@@ -25,14 +67,73 @@ def load_config(path: str | None, **updates) -> Config:
             and values that PaddleSeg does not take.
     """
     if path is None:
-        raise UserError("--config is missing: give it a YAML file (`paddleseg-ext configs` prints where some are)")
+        raise UserError(
+            "--config is missing: give it a YAML file (`paddleseg-ext configs` prints where some are), or give "
+            "--model_path the folder of a training"
+        )
     if not os.path.isfile(path):
         raise UserError(f"--config {path}: there is no such file")
     _check_yaml(path, ())
     try:
-        return Config(path, **updates)
+        return ConfigWithLists(path, **updates)
+    except UserError:
+        raise
     except Exception as error:  # whatever PaddleSeg makes of missing keys and wrong values
         raise UserError(f"{path}: not a config that PaddleSeg takes: {one_line(error)}") from error
+
+
+class ConfigWithLists(Config):
+    """PaddleSeg's `Config`, whose ``--opts`` reach into lists by number: ``val_dataset.transforms.0.type=Resize``."""
+
+    @classmethod
+    def update_config_dict(cls, dic: dict, *args, opts: list[str] | None = None, **kwargs) -> dict:
+        dic = super().update_config_dict(dic, *args, **kwargs)
+        for option in opts or ():
+            set_option(dic, option)
+        return dic
+
+
+def set_option(dic: dict, option: str) -> None:
+    """Apply a ``KEY=VALUE`` of ``--opts`` in place. Parts of the key are separated by dots; in a list they are numbers.
+
+    Raises:
+        UserError: not of this form, or the key leads nowhere.
+    """
+    key, equals, text = option.partition("=")
+    if not equals or not key:
+        raise UserError(f"--opts {option}: write KEY=VALUE, e.g. batch_size=2")
+    *path, last = key.split(".")
+    place = dic
+    for part in path:
+        place = place[_key_in(place, part, option)]
+    known = isinstance(place, dict)  # a new key of a section is for PaddleSeg to judge
+    place[last if known else _key_in(place, last, option)] = _option_value(text)
+
+
+def _key_in(place, part: str, option: str) -> str | int:
+    if isinstance(place, dict):
+        if part in place:
+            return part
+        raise UserError(f"--opts {option}: the config has no {part!r} there; {nearest(part, map(str, place))}")
+    if not isinstance(place, list):
+        raise UserError(f"--opts {option}: {part!r} leads into {place!r}, which is one value: shorten the key")
+    if part.isdigit() and int(part) < len(place):
+        return int(part)
+    raise UserError(f"--opts {option}: {part!r} should be a number from 0 to {len(place) - 1}, a place in that list")
+
+
+def _option_value(text: str):
+    """As PaddleSeg reads it (Python's notation), or else as YAML does (true, null, [a, b]), or else the text itself."""
+    try:
+        value = literal_eval(text)
+        return list(value) if isinstance(value, tuple) else value
+    except (ValueError, SyntaxError):
+        pass
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, (bool, list, dict)) or text in ("null", "~") else text
 
 
 def _check_yaml(path: str, derived: tuple[str, ...]) -> None:
@@ -87,11 +188,19 @@ class Builder(SegBuilder):
 
 
 def load_network(config: Config, model_path: str | None, device: str = "gpu") -> paddle.nn.Layer:
-    """The network of a config in evaluation mode on `device`, with the weights of `model_path` if one is given."""
+    """The network of a config in evaluation mode on `device`, with the weights of `model_path` if one is given.
+
+    Without weights, of which the YAML's `model: {pretrained: ...}` is another source, a warning says so.
+    """
     utils.set_device(device)
     network = Builder(config).model
     if model_path is not None:
         load_weights(network, model_path)
+    elif not config.dic["model"].get("pretrained"):
+        logger.warning(
+            "--model_path is missing: the network has random weights, so its results mean nothing. Give it the "
+            "--save_dir of a training or a .pdparams file."
+        )
     network.eval()
     return network
 
@@ -117,28 +226,37 @@ def _shape_and_type(value) -> str:
 
 
 def list_images(path: str | None, flag: str = "--image_path", outside: bool = False) -> tuple[list[str], str | None]:
-    """PaddleSeg's `get_image_list` (a picture, a folder or a list file) in sorted order, with the folder.
+    """A picture, the pictures of a folder and those below it, or those of a list file, sorted; and their folder.
 
     Args:
-        outside: whether a list may name files outside of its own folder. PaddleSeg's predict writes results under the
-            same relative names, which would be outside of its `save_dir` then.
+        outside: whether a list may name files outside of its own folder. Results of `predict` get the same relative
+            names, which would be outside of its `save_dir` then.
+
+    Returns:
+        The paths, and the folder that results are named relative to (None for a single picture).
 
     Raises:
         UserError: there is no such file or folder, no picture in it, or a line of a list names no such file.
     """
     if path is None or not os.path.exists(path):
         raise UserError(f"{flag} {path}: give it a picture, a folder of pictures or a list of pictures")
-    if os.path.isfile(path) and not path.lower().endswith(PICTURE_SUFFIXES):
-        root = os.sep if outside else os.path.dirname(path)
-        for number, line in read_list(path, "\n"):
-            try:
-                for name in line[0].split()[:2]:
-                    below(root, name)
-            except ValueError as error:
-                raise UserError(f"{flag} {path}, line {number}: {error}") from error
-    try:
-        images, folder = get_image_list(path)
-    except RuntimeError as error:
-        raise UserError(f"{flag} {path}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})") from error
-    images = [image.replace("\ufeff", "") for image in images]  # the byte order mark of a list
-    return sorted(image for image in images if not image.endswith(os.sep)), folder  # a list's empty line is no picture
+    if os.path.isdir(path):
+        found = [file for file in Path(path).rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
+        images = sorted(str(f) for f in found if not any(p.startswith(".") for p in f.relative_to(path).parts))
+        if not images:
+            raise UserError(f"{flag} {path}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        return images, path
+    if path.lower().endswith(PICTURE_SUFFIXES):
+        return [path], None
+    images, folder = [], os.path.dirname(path)
+    for number, line in read_list(path, "\n"):
+        try:
+            names = line[0].split()[:2]
+            for name in names:
+                below(os.sep if outside else folder, name)
+        except ValueError as error:
+            raise UserError(f"{flag} {path}, line {number}: {error}") from error
+        images += [os.path.join(folder, name) for name in names[:1]]
+    if not images:
+        raise UserError(f"{flag} {path}: an empty list: write the path of a picture on each line")
+    return sorted(images), folder

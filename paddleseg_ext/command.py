@@ -1,6 +1,7 @@
-"""What every tool shares: one-line errors, building from a YAML, finding the pictures.
+"""What every tool shares: one-line errors and flags.
 
-A tool is a file in ``tools/`` with `parse_args` and `main(args)`; it ends with ``run(main, parse_args)``.
+A tool is a file in ``tools/`` with `parse_args` and `main(args)`; it ends with ``run(main, parse_args)``. What needs
+Paddle is imported in `main`, so that ``--help`` does not wait for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ import difflib
 import os
 import re
 import sys
+import warnings
 from typing import Callable
+
+from paddleseg_ext.cpu import choose_mkl_path
+
+REPAIRS_SWITCH = "PADDLESEG_EXT_REPAIRS"
+"""The environment variable with the policy of `paddleseg_ext.host`."""
 
 _TRACEBACK_SWITCH = "PADDLESEG_EXT_TRACEBACK"
 
@@ -22,9 +29,14 @@ class UserError(Exception):
 def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[], argparse.Namespace]) -> None:
     """Run a tool; any error becomes one line on stderr and exit status 1 (2 for wrong flags, as argparse has it).
 
+    Switches all repairs of PaddleSeg and Paddle on, unless ``PADDLESEG_EXT_REPAIRS`` says otherwise.
     ``PADDLESEG_EXT_TRACEBACK=1`` shows the whole stack trace instead.
     """
     args = parse_args()
+    choose_mkl_path()
+    os.environ.setdefault(REPAIRS_SWITCH, "all")  # for the processes that the tool starts, too
+    # Paddle's import warns of it, which only whoever builds C++ operators needs to know
+    warnings.filterwarnings("ignore", message="No ccache found")
     try:
         status = main(args)
     except KeyboardInterrupt:
@@ -64,6 +76,56 @@ def nearest(name: str, known) -> str:
     if close:
         return "did you mean " + " or ".join(repr(lower[c]) for c in close) + "?"
     return "known: " + ", ".join(known)
+
+
+DEVICES = ("cpu", "gpu", "xpu", "npu", "mlu")
+
+
+def add_network_arguments(parser: argparse.ArgumentParser, device: bool = True) -> None:
+    """The flags that say which network: ``--config``, ``--model_path``, ``--opts`` and, if wanted, ``--device``."""
+    parser.add_argument(
+        "--config", help="the YAML file of the network and its data set (default: config.yml of the run folder)"
+    )
+    parser.add_argument(
+        "--model_path",
+        help="trained weights: a .pdparams file, the --save_dir of a training (its best model is taken) or a folder "
+        "in it like best_model",
+    )
+    if device:
+        parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu: if there is one (default: gpu)")
+    parser.add_argument(
+        "--opts",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="changes of the YAML, e.g. batch_size=2 val_dataset.dataset_root=DIR "
+        "val_dataset.transforms.0.target_size=[512,256]",
+    )
+
+
+def picture_arguments(
+    description: str, save_dir: str, labels: bool = False, default_pictures: str = "the val_dataset of the YAML"
+) -> argparse.ArgumentParser:
+    """A parser for a tool that works on pictures: which network, which pictures, a folder for the results.
+
+    Args:
+        labels: whether to take ``--label_path`` too.
+        default_pictures: what is taken without ``--image_path``.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    add_network_arguments(parser)
+    parser.add_argument(
+        "--image_path",
+        help="a picture, a folder of pictures, or a list: a text file with a picture on each line, relative to its "
+        f"folder, optionally followed by its label (default: {default_pictures})",
+    )
+    if labels:
+        parser.add_argument(
+            "--label_path",
+            help="the label of the picture, or a folder that holds the label (.png) of each picture under the same "
+            "relative name; a list in --image_path can name the labels itself",
+        )
+    parser.add_argument("--save_dir", default=save_dir, help="folder for the results (default: %(default)s)")
+    return parser
 
 
 def add_test_arguments(parser: argparse.ArgumentParser, augment: str) -> None:

@@ -83,7 +83,17 @@ def _examine_paddle(told: Examination) -> bool:
     gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
     told.fact("Paddle", f"{paddle.__version__} ({'CUDA' if paddle.is_compiled_with_cuda() else 'CPU'}, {gpus} GPU(s))")
     told.fact("PaddleSeg", f"{paddleseg.__version__} ({os.path.dirname(paddleseg.__file__)})")
+    _advise(told)
     return True
+
+
+def _advise(told: Examination) -> None:
+    """What is right and could be faster."""
+    from paddleseg_ext.cpu import mkl_advice
+
+    advice = mkl_advice()
+    if advice:
+        told.fact("speed", advice)
 
 
 def _examine_distributions(told: Examination) -> None:
@@ -103,7 +113,7 @@ def _examine_registration(told: Examination) -> None:
     from paddleseg.cvlibs import manager
 
     import paddleseg_ext
-    from paddleseg_ext import compat
+    from paddleseg_ext import host
 
     told.fact("paddleseg_ext", f"{paddleseg_ext.__version__} ({os.path.dirname(paddleseg_ext.__file__)})")
     if "paddleseg_ext_autoload" not in sys.modules:
@@ -117,7 +127,7 @@ def _examine_registration(told: Examination) -> None:
     for kind in (manager.MODELS, manager.BACKBONES, manager.LOSSES, manager.DATASETS):
         names = [name for name, part in kind.components_dict.items() if part.__module__.startswith("paddleseg_ext.")]
         told.fact(f"registered {kind.name}", ", ".join(names))
-    for repair in compat.apply():
+    for repair in host.apply():
         told.fact("repaired", f"{repair.name}: {repair.reason}")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -18,8 +20,8 @@ from paddleseg_ext.command import UserError, one_line
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "GIF")
 """What Pillow is to recognise: other formats are none that data sets have, and some start programs (EPS)."""
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-"""Of the files that PaddleSeg takes for pictures."""
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Of the files that the tools take for pictures; PaddleSeg's own stop at BMP."""
 
 NO_NAME = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\ufeff")
 """Control characters, ends of lines, bytes that are no UTF-8, and a byte order mark."""
@@ -71,20 +73,20 @@ def read_yaml(path: str) -> dict:
 
 
 def expands_beyond(content, limit: int) -> bool:
-    """Whether more than `limit` values are in nested dicts, lists and tuples, shared ones counted each time."""
+    """Whether more than `limit` values are in nested dicts, lists, tuples and sets, shared ones counted each time."""
     todo, count = [content], 0
     while todo and count <= limit:
         value = todo.pop()
         count += 1
         if isinstance(value, dict):
             todo.extend(value.values())
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, (list, tuple, set)):
             todo.extend(value)
     return count > limit
 
 
-def below(root: str | os.PathLike, name: str) -> str:
-    """The path of a file in `root` that another file names, relative to `root` or not.
+def below(root: str | os.PathLike, name: str, outside: bool = False) -> str:
+    """The path of a file that another file names, relative to `root` or not; in `root` unless `outside` is allowed.
 
     Raises:
         ValueError: no name that a file can have, or one outside of `root`.
@@ -93,7 +95,7 @@ def below(root: str | os.PathLike, name: str) -> str:
         raise ValueError(f"{name[:80]!a} is no name of a file: UTF-8 without byte order mark or control characters is")
     path = os.path.normpath(os.path.join(root, name))
     first = os.path.relpath(path, root or os.curdir).split(os.sep)[0]
-    if first == os.pardir:
+    if first == os.pardir and not outside:
         raise ValueError(f"{name} leads out of {root or 'its folder'}: only files in there can be named")
     if first == os.curdir:
         raise ValueError(f"an empty name: expected that of a file in {root or 'its folder'}")
@@ -174,15 +176,26 @@ def read_image(path: str) -> np.ndarray:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """The name to write a file under that is to stand at `path`, whole or not at all."""
-    partial = f"{path}.part"
+    """The name to write a file under that is to stand at `path`, whole or not at all.
+
+    Each writer has a name of its own, so that two that write the same path at once do not write into each other's
+    file. On the disk before it is renamed: otherwise a power cut may leave the new name with nothing in it.
+    """
+    partial = f"{path}.{secrets.token_hex(4)}.part"
     try:
         yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):  # on a full disk half a checkpoint would be in the way of the next one
             os.remove(partial)
         raise
+
+
+def is_left_over(path: str) -> bool:
+    """Whether `path` is what a writer that was killed has left: nobody has written into it for ten minutes."""
+    return re.search(r"\.[0-9a-f]{8}\.part$", path) is not None and os.path.getmtime(path) < time.time() - 600
 
 
 def write_image(path: str, image: np.ndarray) -> None:

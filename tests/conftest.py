@@ -1,8 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 
-import paddleseg_ext  # noqa: F401  before anything imports paddle: it binds zlib first and repairs PaddleSeg
+os.environ.setdefault("PADDLESEG_EXT_REPAIRS", "all")  # the tests are about tools, which have all repairs on
+import paddleseg_ext
+
+paddleseg_ext.register()  # before anything imports paddle: it binds zlib first
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
+
 COMPONENTS = "'SANet' in manager.MODELS.components_dict, 'BoundaryBCELoss' in manager.LOSSES.components_dict"
 SCRIPT = f"from paddleseg.cvlibs import manager; print({COMPONENTS})"
 
@@ -29,6 +31,20 @@ def test_a_script_that_knows_only_paddleseg_finds_the_components():
 def test_the_switch_leaves_paddleseg_alone():
     # Paddle 2.6 needs zlib loaded first, which the hook else does
     assert run(f"import zlib; {SCRIPT}", PADDLESEG_EXT_AUTOLOAD="0").stdout.split("\n")[-2] == "False False"
+
+
+def test_importing_the_package_waits_for_paddleseg():
+    code = f"import sys, paddleseg_ext; print('paddle' in sys.modules); {SCRIPT}"
+    for switch in "01":
+        assert run(code, PADDLESEG_EXT_AUTOLOAD=switch).stdout.split("\n")[0] == "False"
+        assert run(code, PADDLESEG_EXT_AUTOLOAD=switch).stdout.split("\n")[-2] == "True True"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["models.sanet", "layers.attention", "losses.boundary", "datasets.gtav", "boundary"])
+def test_any_part_of_the_package_may_be_imported_first(first):
+    code = f"import paddleseg_ext.{first}; {SCRIPT}; from paddleseg_ext import *; print(SANet.__name__)"
+    assert run(code, PADDLESEG_EXT_AUTOLOAD="0").stdout.split("\n")[-3:-1] == ["True True", "SANet"]
 
 
 def test_start_up_imports_nothing_heavy():

@@ -11,9 +11,9 @@ from paddleseg_ext.analysis.boundary_pictures import (
     mark_boundary,
 )
 from paddleseg_ext.analysis.pictures import Classes
-from paddleseg_ext.analysis.segmentation import Segmenter
 from paddleseg_ext.builder import load_config
 from paddleseg_ext.files import read_image
+from paddleseg_ext.segmenter import Segmenter
 
 
 @pytest.mark.parametrize("network", EVERY_NETWORK, ids=lambda network: network["type"])
@@ -22,7 +22,7 @@ def test_every_network(tmp_path, network):
     flags = {"config": write_config(tmp_path, **network), "save_dir": tmp_path / "out"}
     assert run_tool("boundary_image", image_path=tmp_path / "val.txt", **flags) == 0
     drawn = sorted(path.parent.name for path in (tmp_path / "out").rglob("p0.png"))
-    assert drawn == ["binary", "classes", "overlay", "probability"]
+    assert drawn == ["binary", "classes", "overlay", "panel", "probability"]
     assert read_image(str(tmp_path / "out/probability/p0.png")).shape == (64, 96, 3)
 
 

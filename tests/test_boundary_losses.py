@@ -1,6 +1,5 @@
 """The boundary losses: official numbers, hand-made values, gradients, and batches that leave nothing to learn."""
 
-import importlib.util
 import math
 
 import numpy as np
@@ -11,41 +10,49 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from paddleseg.cvlibs import manager
-from paddleseg.models.losses import CrossEntropyLoss, OhemCrossEntropyLoss
+from paddleseg.models.losses import OhemCrossEntropyLoss
+from reference_support import image, labels, numbers
 
-from paddleseg_ext import BoundaryAwareOhemCrossEntropyLoss, BoundaryBCELoss, MultiClassBoundaryLoss
+from paddleseg_ext import (
+    AllPixelCrossEntropyLoss,
+    BoundaryAwareOhemCrossEntropyLoss,
+    BoundaryBCELoss,
+    EdgeLabelBCELoss,
+    MultiClassBoundaryLoss,
+    WeightedOhemCrossEntropyLoss,
+)
 from paddleseg_ext.boundary import binary_boundary
-from paddleseg_ext.losses.boundary import balanced_bce, ohem_cross_entropy
+from paddleseg_ext.command import UserError
+from paddleseg_ext.losses.boundary import balanced_bce
+from paddleseg_ext.losses.ohem import ohem_cross_entropy
 
 IGNORE = 255
 LABELS = np.array([[[0, 0, 1, 1, 2, IGNORE], [0, 0, 1, 1, 2, IGNORE], [0, 0, 0, 1, 2, 2], [0, 0, 0, 1, 2, 2]]])
 
 
 @pytest.fixture(scope="module")
-def reference(shared):
+def reference():
     """Official inputs as tensors and official results as numbers."""
-    spec = importlib.util.spec_from_file_location("deterministic", shared / "reference" / "deterministic.py")
-    deterministic = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(deterministic)
     inputs = {
-        "main": deterministic.image("losses_19_main", (2, 19, 64, 96)) * 3,
-        "aux": deterministic.image("losses_19_aux", (2, 19, 64, 96)),
-        "boundary": deterministic.image("losses_19_boundary", (2, 1, 64, 96)) * 2,
-        "label": deterministic.labels("losses_19_label", (2, 64, 96), 19),
-        "edge": deterministic.image("losses_19_edge", (2, 64, 96)) > 1,
+        "main": image("losses_19_main", (2, 19, 64, 96)) * 3,
+        "aux": image("losses_19_aux", (2, 19, 64, 96)),
+        "boundary": image("losses_19_boundary", (2, 1, 64, 96)) * 2,
+        "label": labels("losses_19_label", (2, 64, 96), 19),
+        "edge": image("losses_19_edge", (2, 64, 96)) > 1,
     }
-    tensors = {name: paddle.to_tensor(value) for name, value in inputs.items()}
-    return tensors, dict(np.load(shared / "reference" / "sanet_losses.npz"))
+    return {name: paddle.to_tensor(value) for name, value in inputs.items()}, numbers("sanet_losses")
 
 
-def test_boundary_loss_is_the_official_one(reference):
+@pytest.mark.parametrize("loss", [EdgeLabelBCELoss(), BoundaryBCELoss()], ids=["edge labels", "own boundaries"])
+def test_boundary_loss_is_the_official_one(reference, loss):
     inputs, expected = reference
     logits = inputs["boundary"].clone()
     logits.stop_gradient = False
     nothing_ignored = paddle.zeros_like(inputs["label"])  # the official loss knows no ignored pixels
-    loss = 20 * BoundaryBCELoss()(logits, nothing_ignored, inputs["edge"])
-    loss.backward()
-    assert abs(float(loss) / expected["boundary"] - 1) <= 1e-4
+    edges = inputs["edge"].astype("int64")
+    value = 20 * (loss(logits, edges) if loss.__class__.__name__ == "BCELoss" else loss(logits, nothing_ignored, edges))
+    value.backward()
+    assert abs(float(value) / expected["boundary"] - 1) <= 1e-4
     gradient = expected["boundary_grad"]
     assert np.abs(logits.grad.numpy() - gradient).max() <= 1e-4 * np.abs(gradient).max()
 
@@ -53,11 +60,82 @@ def test_boundary_loss_is_the_official_one(reference):
 def test_semantic_losses_are_the_official_ones(reference):
     inputs, expected = reference
     aware = BoundaryAwareOhemCrossEntropyLoss(min_kept=1000)((inputs["main"], inputs["boundary"]), inputs["label"])
-    assert abs(float(aware) / expected["boundary_aware"] - 1) <= 0.01
-    main = OhemCrossEntropyLoss(thresh=0.9, min_kept=1000)(inputs["main"], inputs["label"])
-    aux = CrossEntropyLoss()(inputs["aux"], inputs["label"])
-    valid = (inputs["label"] != IGNORE).astype("float32").mean()  # the official one averages over all pixels
-    assert abs(float(main + 0.4 * aux * valid) / expected["semantic"] - 1) <= 0.01
+    assert abs(float(aware) / expected["boundary_aware"] - 1) <= 1e-3
+    main = WeightedOhemCrossEntropyLoss(thresh=0.9, min_kept=1000)(inputs["main"], inputs["label"])
+    aux = AllPixelCrossEntropyLoss()(inputs["aux"], inputs["label"])
+    assert abs(float(main + 0.4 * aux) / expected["semantic"] - 1) <= 1e-3
+
+
+def test_padding_has_no_boundary_and_counts():
+    logits, edges = paddle.randn([1, 1, 4, 6]), paddle.to_tensor(LABELS)
+    edges = paddle.where(edges == IGNORE, edges, edges % 2)
+    without = paddle.where(edges == IGNORE, paddle.zeros_like(edges), edges)
+    assert float(EdgeLabelBCELoss()(logits, edges)) == float(EdgeLabelBCELoss()(logits, without))
+    assert float(EdgeLabelBCELoss()(logits, without)) != float(
+        BoundaryBCELoss()(logits, paddle.to_tensor(LABELS), without)
+    )
+
+
+def test_trainer_hands_over_the_boundary_labels():
+    """PaddleSeg's own function does so for losses of one class name."""
+    from paddleseg.core.train import loss_computation
+
+    logits, labels = paddle.randn([1, 1, 4, 6]), paddle.to_tensor(LABELS)
+    losses = {"types": [EdgeLabelBCELoss()], "coef": [20]}
+    (value,) = loss_computation([logits], labels, labels % 2, losses)
+    assert float(value) == pytest.approx(20 * float(EdgeLabelBCELoss()(logits, labels % 2)))
+    with pytest.raises((ValueError, UserError), match="AddEdgeLabel"):
+        loss_computation([logits], labels, None, losses)
+
+
+WEIGHT = [0.5, 1.0, 4.0]
+
+
+def naive_ohem(logits, labels, thresh, min_kept, weight):
+    """The rule as it is written, with a sort: hard pixels are chosen without the weights."""
+    n, k, h, w = logits.shape
+    rows, labels = logits.transpose(0, 2, 3, 1).reshape(-1, k), labels.ravel()
+    rows, labels = rows[labels != IGNORE], labels[labels != IGNORE]
+    log_sum = np.log(np.exp(rows).sum(1))
+    losses = log_sum - rows[np.arange(len(rows)), labels]
+    probabilities = np.exp(-losses)
+    threshold = max(thresh, np.sort(probabilities)[min(min_kept, len(rows)) - 1])
+    return (losses * np.asarray(weight)[labels])[probabilities <= threshold].mean()
+
+
+@pytest.mark.parametrize("min_kept", [1, 5, 12, 100])
+def test_weights_weigh_what_was_chosen_without_them(min_kept):
+    logits = np.random.default_rng(0).normal(0, 3, (1, 3, 4, 6))
+    loss = WeightedOhemCrossEntropyLoss(0.6, min_kept, weight=WEIGHT)
+    got = float(loss(paddle.to_tensor(logits), paddle.to_tensor(LABELS)))
+    assert got == pytest.approx(naive_ohem(logits, LABELS, 0.6, min_kept, WEIGHT), rel=1e-6)
+
+
+def test_weighted_pixels_on_the_boundary():
+    """Boundary everywhere: the boundary-aware loss is the main one."""
+    main, everywhere = paddle.randn([1, 3, 4, 6]), paddle.full([1, 1, 4, 6], 9.0)
+    aware = BoundaryAwareOhemCrossEntropyLoss(min_kept=5, weight=WEIGHT)((main, everywhere), paddle.to_tensor(LABELS))
+    assert float(aware) == float(
+        WeightedOhemCrossEntropyLoss(min_kept=5, weight=WEIGHT)(main, paddle.to_tensor(LABELS))
+    )
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_auxiliary_loss_is_divided_by_all_pixels(weight):
+    logits = np.random.default_rng(0).normal(0, 1, (1, 3, 4, 6))
+    each = naive_ohem(logits, LABELS, 1.0, 10**6, weight or [1, 1, 1]) * (LABELS != IGNORE).sum() / LABELS.size
+    loss = AllPixelCrossEntropyLoss(weight)(paddle.to_tensor(logits), paddle.to_tensor(LABELS))
+    assert float(loss) == pytest.approx(each, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [AllPixelCrossEntropyLoss(WEIGHT), WeightedOhemCrossEntropyLoss(weight=WEIGHT)],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_as_many_weights_as_classes(loss):
+    with pytest.raises(ValueError, match="weight has 3 numbers, the logits have 5 classes"):
+        loss(paddle.zeros([1, 5, 4, 6]), paddle.to_tensor(LABELS))
 
 
 @pytest.mark.parametrize("min_kept", [1, 100, 5000, 10**6])
@@ -125,6 +203,9 @@ BOUNDARY_LOGITS = paddle.to_tensor(np.random.default_rng(1).normal(1.5, 1, (1, 1
 LOSSES = {
     "BoundaryBCELoss": (1, BoundaryBCELoss(width=2)),
     "MultiClassBoundaryLoss": (3, MultiClassBoundaryLoss(width=2)),
+    "EdgeLabelBCELoss": (1, lambda logits, labels: EdgeLabelBCELoss()(logits, labels % 2)),
+    "AllPixelCrossEntropyLoss": (3, AllPixelCrossEntropyLoss(WEIGHT)),
+    "WeightedOhemCrossEntropyLoss": (3, WeightedOhemCrossEntropyLoss(min_kept=3, weight=WEIGHT)),
     "BoundaryAwareOhemCrossEntropyLoss": (
         3,
         lambda main, labels: BoundaryAwareOhemCrossEntropyLoss(min_kept=3)((main, BOUNDARY_LOGITS), labels),
@@ -173,7 +254,10 @@ def check_finite(labels, scale):
     for logits, loss, head in (
         (boundary, BoundaryBCELoss(), boundary),
         (main, MultiClassBoundaryLoss(), main),
-        ((main, boundary), BoundaryAwareOhemCrossEntropyLoss(min_kept=4), main),
+        ((main, boundary), BoundaryAwareOhemCrossEntropyLoss(min_kept=4, weight=WEIGHT), main),
+        (main, WeightedOhemCrossEntropyLoss(min_kept=4, weight=WEIGHT), main),
+        (main, AllPixelCrossEntropyLoss(WEIGHT), main),
+        (boundary, EdgeLabelBCELoss(), boundary),
     ):
         value = loss(logits, labels)
         assert value.shape == [] and value.dtype == paddle.float32
@@ -192,6 +276,9 @@ def test_half_precision_does_not_overflow():
         (BoundaryBCELoss(), boundary),
         (MultiClassBoundaryLoss(), main),
         (BoundaryAwareOhemCrossEntropyLoss(), (main, boundary)),
+        (WeightedOhemCrossEntropyLoss(weight=WEIGHT), main),
+        (AllPixelCrossEntropyLoss(WEIGHT), main),
+        (EdgeLabelBCELoss(), boundary),
     ):
         assert 0 < float(loss(logits, labels)) < 10
 
@@ -207,7 +294,8 @@ def test_no_value_travels_to_the_host(monkeypatch):
     for name in ("numpy", "item", "tolist", "__bool__", "__int__", "__float__", "__index__"):
         monkeypatch.setattr(paddle.Tensor, name, travels)
     loss = BoundaryBCELoss()(boundary, labels) + MultiClassBoundaryLoss()(main, labels)
-    loss += BoundaryAwareOhemCrossEntropyLoss()((main, boundary), labels)
+    loss += BoundaryAwareOhemCrossEntropyLoss(weight=WEIGHT)((main, boundary), labels)
+    loss += AllPixelCrossEntropyLoss(WEIGHT)(main, labels) + EdgeLabelBCELoss()(boundary, labels)
     loss.backward()
 
 
@@ -233,5 +321,12 @@ def test_senseless_hard_pixels_are_refused(arguments):
 
 
 def test_registered():
-    for cls in (BoundaryBCELoss, MultiClassBoundaryLoss, BoundaryAwareOhemCrossEntropyLoss):
+    for cls in (
+        AllPixelCrossEntropyLoss,
+        BoundaryAwareOhemCrossEntropyLoss,
+        BoundaryBCELoss,
+        EdgeLabelBCELoss,
+        MultiClassBoundaryLoss,
+        WeightedOhemCrossEntropyLoss,
+    ):
         assert manager.LOSSES[cls.__name__] is cls

@@ -58,5 +58,5 @@ def test_prediction():
 def test_network_without_se_branch():
     model = EncNet(3, ResNet18_vd(), num_codes=4, mid_channels=16, use_se_loss=False)
     model.eval()
-    with pytest.raises(UserError, match="no SE branch"):
+    with pytest.raises(UserError, match="no output that predicts which classes"):
         predict_presence(model, pictures())

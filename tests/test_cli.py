@@ -35,6 +35,25 @@ def test_help_names_every_tool():
         assert f"\n  {name} " in told
 
 
+def test_help_of_every_tool_needs_no_paddle():
+    code = """
+import runpy, sys
+for path in sys.argv[1:]:
+    tool = runpy.run_path(path)
+    sys.argv = [path, "--help"]
+    try:
+        tool["parse_args"]()
+    except SystemExit as end:
+        assert end.code == 0
+    loaded = {"paddle", "paddleseg", "cv2", "matplotlib"} & set(sys.modules)
+    assert not loaded, f"{path} --help loads {loaded}"
+"""
+    tools = sorted(str(path) for path in (ROOT / "tools").glob("*.py"))
+    done = subprocess.run([sys.executable, "-c", code, *tools], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("usage:") == len(tools) > 10 and done.stderr == ""
+
+
 def test_configs_are_found():
     folder = Path(paddleseg_ext("configs").stdout.strip())
     assert (folder / "_base_" / "street.yml").is_file()

@@ -1,6 +1,6 @@
 """The converter: account, errors, and (with PyTorch) whole runs of the tool."""
 
-import json
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from reference_support import image, numbers, official_parameters, official_shapes
 
-from paddleseg_ext import SANet, SANetEncoder_M, SANetEncoder_S
+from paddleseg_ext import CamVid, SANet, SANetEncoder_M, SANetEncoder_S
 from paddleseg_ext.command import UserError
 from paddleseg_ext.weights.pytorch_file import read_state_dict
-from paddleseg_ext.weights.sanet import convert, paddle_name
+from paddleseg_ext.weights.sanet import camvid_rows, convert, paddle_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def official(shared):
+def official():
     """For S, M and L: names and zeros in the shapes of the published files."""
-    shapes = json.loads((shared / "reference" / "sanet_official_state_dict.json").read_text())
     return {
         name[-1]: {entry: np.zeros(shape, np.float32) for entry, shape in entries.items()}
-        for name, entries in shapes.items()
+        for name, entries in official_shapes().items()
     }
 
 
@@ -88,6 +88,57 @@ def test_a_larger_variant_is_no_match(official, small):
     assert not coverage.complete
 
 
+ALPHABET = (
+    *("Bicyclist", "Building", "Car", "Pole", "Fence", "Pedestrian"),
+    *("Road", "Sidewalk", "SignSymbol", "Sky", "Tree"),
+)
+CLASSIFIER_ENTRIES = {f"{head}_head.1.2.{kind}" for head in ("main", "aux") for kind in ("weight", "bias")}
+
+
+def numbered_classifiers(entries, num_rows):
+    """`entries` with classifiers of `num_rows` rows; each row holds its own number."""
+    entries = dict(entries)
+    for head, kind in itertools.product(("final_layer", "seghead_extra"), ("weight", "bias")):
+        name = f"{head}.conv2.{kind}"
+        rest = entries[name].shape[1:]
+        entries[name] = np.arange(num_rows, dtype=np.float32).reshape(-1, *[1] * len(rest)) * np.ones(rest, np.float32)
+    return entries
+
+
+@pytest.mark.parametrize("num_rows", [11, 19])
+def test_a_camvid_file_scores_each_class_as_the_authors_do(num_rows):
+    """Their numbers are of 19 rows, of which the first are CamVid's classes."""
+    entries = official_parameters("SANet-S")
+    for head, kind in itertools.product(("final_layer", "seghead_extra"), ("weight", "bias")):
+        entries[f"{head}.conv2.{kind}"] = entries[f"{head}.conv2.{kind}"][:num_rows]
+    network = SANet(11, SANetEncoder_S())
+    weights, coverage = convert(entries, shapes_of(network), camvid_rows(CamVid.CLASSES))
+    assert coverage.complete
+    network.set_state_dict(weights)
+    network.eval()
+    seen = {}
+    for name in ("main", "aux"):
+        getattr(network, f"{name}_head").register_forward_post_hook(
+            lambda _, inputs, output, name=name: seen.update({name: output.numpy()[0]})
+        )
+    network.forward_heads(paddle.to_tensor(image("sanet_s_128x256", (1, 3, 128, 256))))
+    expected = numbers("sanet_s_128x256")
+    for name, scores in seen.items():
+        for index, camvid_class in enumerate(CamVid.CLASSES):
+            theirs = expected[name][0][ALPHABET.index(camvid_class)]
+            assert np.abs(scores[index] - theirs).max() <= 1e-4 * np.abs(expected[name]).max(), camvid_class
+    as_is, _ = convert(entries, shapes_of(network))
+    np.testing.assert_array_equal(as_is["main_head.1.2.bias"], entries["final_layer.conv2.bias"][:11])
+
+
+@pytest.mark.parametrize("num_rows, num_classes", [(11, 19), (35, 19), (19, 35), (12, 11)])
+def test_another_number_of_classes_is_told(official, num_rows, num_classes):
+    shapes = shapes_of(SANet(num_classes, SANetEncoder_S()))
+    weights, coverage = convert(numbered_classifiers(official["S"], num_rows), shapes)
+    assert coverage.classes == (num_rows, num_classes) and not coverage.complete
+    assert set(shapes) - set(weights) == CLASSIFIER_ENTRIES
+
+
 def test_pytorch_is_asked_for_only_to_read(tmp_path, monkeypatch):
     file = tmp_path / "weights.pt"
     file.write_bytes(b"something")
@@ -132,9 +183,9 @@ def test_training_checkpoints_are_unwrapped(torch, tmp_path):
     assert entries["sem_loss.weight"].dtype == np.float32
 
 
-def run_tool(tmp_path, entries, torch, *flags):
+def run_tool(tmp_path, entries, torch, *flags, base="sanet_s_cityscapes_1024x1024_120k"):
     config = tmp_path / "sanet.yml"
-    config.write_text(f"_base_: '{ROOT}/configs/sanet/sanet_s_cityscapes_1024x1024_120k.yml'\n")
+    config.write_text(f"_base_: '{ROOT}/configs/sanet/{base}.yml'\n")
     source = tmp_path / "official.pt"
     torch.save({f"model.{name}": torch.from_numpy(np.asarray(value)) for name, value in entries.items()}, source)
     target = tmp_path / "new" / "out.pdparams"
@@ -174,3 +225,23 @@ def test_tool_refuses_what_does_not_fit(torch, official, tmp_path):
     assert not target.parent.exists()
     done, target = run_tool(tmp_path, incomplete, torch, "--partial")
     assert done.returncode == 0 and len(paddle.load(str(target))) == 284
+
+
+@pytest.mark.slow
+def test_tool_puts_camvids_classes_in_order(torch, official, tmp_path):
+    config = "sanet_s_camvid_960x720_9k"
+    done, target = run_tool(tmp_path, numbered_classifiers(official["S"], 19), torch, base=config)
+    assert done.returncode == 0, done.stderr
+    assert "order of CamVid's classes" in done.stdout and "Sky 9" in done.stdout
+    assert paddle.load(str(target))["main_head.1.2.bias"].tolist() == [9, 1, 3, 6, 7, 10, 8, 4, 2, 5, 0]
+    entries = numbered_classifiers(official["S"], 11)
+    done, target = run_tool(tmp_path, entries, torch, "--class_order", "as_is", base=config)
+    assert done.returncode == 0 and paddle.load(str(target))["aux_head.1.2.bias"].tolist() == list(range(11))
+
+
+@pytest.mark.slow
+def test_tool_refuses_a_camvid_file_for_another_data_set(torch, official, tmp_path):
+    done, target = run_tool(tmp_path, numbered_classifiers(official["S"], 11), torch)
+    assert done.returncode == 1 and not target.parent.exists()
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("error: ") and "was trained for 11 classes" in message and "has 19" in message

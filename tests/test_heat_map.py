@@ -6,10 +6,10 @@ from paddleseg.transforms import Normalize, Padding, Resize
 from picture_support import EVERY_NETWORK, NUM_CLASSES, run_tool, write_config, write_dataset
 
 from paddleseg_ext.analysis.feature_maps import map_shapes, watching
-from paddleseg_ext.analysis.heat_map import box_region, choose_layer, grad_cam
-from paddleseg_ext.analysis.segmentation import Segmenter
+from paddleseg_ext.analysis.heat_map import box_region, choose_layer, grad_cam, layer_shapes
 from paddleseg_ext.command import UserError
 from paddleseg_ext.files import read_image
+from paddleseg_ext.segmenter import Segmenter
 
 
 class Linear(nn.Layer):
@@ -134,6 +134,26 @@ def test_maps_are_named_and_replaced():
 def test_the_default_layer_feeds_the_classes():
     shapes = {"a": [1, 8, 4, 4], "b": [1, 16, 4, 4], "head": [1, NUM_CLASSES, 4, 4]}
     assert choose_layer(shapes, NUM_CLASSES) == "b"
+
+
+def test_layers_beside_the_main_output_are_no_choice(linear):
+    class WithLateSide(Linear):
+        def __init__(self):
+            super().__init__()
+            self.side = nn.Conv2D(5, 2, 1)
+
+        def forward(self, x):
+            features = self.features(x)
+            main = self.classifier(features)
+            return [main, self.side(features)]  # an auxiliary head that runs last
+
+    shapes = layer_shapes(Segmenter(WithLateSide(), [Normalize()]))
+    assert list(shapes) == ["features", "classifier"]
+    assert choose_layer(shapes, NUM_CLASSES) == "features"
+    with pytest.raises(UserError, match="--layer side: the main output depends on no such layer"):
+        choose_layer(shapes, NUM_CLASSES, "side")
+    with pytest.raises(UserError, match="--layer is missing"):
+        choose_layer({"head": [1, NUM_CLASSES, 4, 4]}, NUM_CLASSES)
 
 
 @pytest.mark.parametrize("network", EVERY_NETWORK, ids=lambda network: network["type"])

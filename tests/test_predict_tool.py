@@ -7,13 +7,17 @@ import numpy as np
 import paddle
 import pytest
 from deploy_support import export_folder, network
+from paddleseg import core
 from paddleseg import transforms as T
 from paddleseg.core import infer
 from picture_support import run_tool, write_config, write_dataset
 from PIL import Image
 
+from paddleseg_ext.analysis.pictures import Classes
+from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.command import UserError
-from paddleseg_ext.deploy.streaming import Artist, Lanes, prepare, restore_size, stream, unreadable_picture
+from paddleseg_ext.deploy.streaming import Artist, Lanes, restore_size, stream
+from paddleseg_ext.segmenter import prepare
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,55 @@ def test_exported_draws_what_paddleseg_draws(data, trained, exported, tmp_path):
         assert (np.abs(added[0] - added[1]).max(2) == 0).mean() >= 0.9999
     palettes = [Image.open(tmp_path / way / "pseudo_color_prediction/p0.png").getpalette() for way in "ab"]
     assert palettes[0] == palettes[1] and palettes[0][:6] == colours
+
+
+def test_colours_of_the_data_set_and_a_legend(data, trained, tmp_path):
+    """PaddleSeg's are those of `Dataset`; CamVid has its own."""
+    flags = {"image_path": data / "images/p0.png", "save_dir": tmp_path, "legend": True}
+    camvid = ["val_dataset.type=CamVid", "train_dataset.type=CamVid", "model.type=BiSeNetV2", "model.num_classes=11"]
+    config = load_config(str(trained["config"]))
+    config.dic["val_dataset"]["type"] = "CamVid"
+    classes = Classes.of(config)
+    run_tool("predict", config=trained["config"], opts=camvid, **flags)
+    palette = Image.open(tmp_path / "pseudo_color_prediction/p0.png").getpalette()
+    assert palette[: 3 * len(classes)] == classes.colours[: len(classes)].ravel().tolist()
+    drawn = cv2.imread(str(tmp_path / "added_prediction/p0.png"))
+    strip = drawn[64:]
+    assert drawn.shape[1] == 96 and len(strip) > 5
+    (first, *_) = np.unique(labels(tmp_path, "p0.png"))
+    assert (strip == classes.colours[first][::-1]).all(axis=-1).any()
+
+
+@pytest.mark.parametrize("suffix", ["tif", "TIFF", "webp"])
+def test_tiff_and_webp(data, trained, tmp_path, suffix):
+    (tmp_path / "pictures").mkdir()
+    Image.open(data / "images/p0.png").save(tmp_path / f"pictures/p.{suffix}")
+    for pictures in (tmp_path / "pictures", tmp_path / f"pictures/p.{suffix}"):
+        assert run_tool("predict", image_path=pictures, save_dir=tmp_path / "out", **trained) == 0
+    assert outputs(tmp_path / "out") == [f"added_prediction/p.{suffix}", "pseudo_color_prediction/p.png"]
+
+
+def test_what_paddleseg_predicts(data, trained, tmp_path):
+    """With resizing, scales and flips, which PaddleSeg's own `predict` does."""
+    opts = ["val_dataset.transforms=[{type: Resize, target_size: [64, 48]}, {type: Normalize}]"]
+    flags = {"image_path": data / "images", "aug_pred": True, "scales": [0.75, 1.0], "flip_horizontal": True}
+    assert run_tool("predict", save_dir=tmp_path / "ours", opts=opts, **flags, **trained) == 0
+    paddle.set_device("cpu")
+    builder = Builder(load_config(str(trained["config"]), opts=opts))
+    core.predict(
+        builder.model,
+        model_path=str(trained["model_path"]),
+        transforms=T.Compose(builder.val_transforms),
+        image_list=[str(data / f"images/p{index}.png") for index in range(3)],
+        image_dir=str(data / "images"),
+        save_dir=str(tmp_path / "theirs"),
+        aug_pred=True,
+        scales=[0.75, 1.0],
+        flip_horizontal=True,
+    )
+    assert outputs(tmp_path / "ours") == outputs(tmp_path / "theirs")
+    for name in ("p0.png", "p1.png", "p2.png"):
+        np.testing.assert_array_equal(labels(tmp_path / "ours", name), labels(tmp_path / "theirs", name))
 
 
 def test_list_file_and_sliding_window(data, trained, tmp_path):
@@ -182,15 +235,9 @@ def test_restored_size_is_paddlesegs(trans_info):
 
 
 def test_artist_colours():
-    artist = Artist([1, 2, 3, 100, 150, 200] + [0] * 762)
+    artist = Artist(np.array([1, 2, 3, 100, 150, 200] + [0] * 762, np.uint8).reshape(256, 3))
     blended = artist.blend(np.full((2, 2, 3), 50, np.uint8), np.array([[0, 1], [1, 0]], np.uint8))
     assert blended[0, 1].tolist() == [110, 90, 70]  # 0.6 * 50 + 0.4 * (200, 150, 100)
-
-
-def test_unreadable_picture(data, tmp_path):
-    assert unreadable_picture(str(data / "images/p0.png")) is None
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "cartoon.png", "GIF")
-    assert "OpenCV" in unreadable_picture(str(tmp_path / "cartoon.png"))
 
 
 @pytest.mark.parametrize(

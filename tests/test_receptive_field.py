@@ -9,7 +9,9 @@ from paddle.vision.models import resnet18, resnet50
 from picture_support import EVERY_NETWORK, run_tool, write_config, write_dataset
 
 from paddleseg_ext.analysis.receptive_field import (
+    AxisField,
     EffectiveFields,
+    Field,
     field_table,
     plot_effective,
     squares,
@@ -162,10 +164,28 @@ def test_effective_field_of_a_mean_is_the_mean():
     expected = np.zeros((21, 31))
     expected[8:13, 13:18] = 1 / 25
     np.testing.assert_allclose(shares, expected, atol=1e-7)
-    assert effective.centres["0"] == (10, 15)
+    axis = AxisField(5, 1, 0)
+    assert effective.centre("0", Field(3, axis, axis)) == (10, 15)
     found = squares(shares, (10, 15), (0.2, 0.36, 0.99))
     assert [square.side for square in found] == [3, 3, 5]
     np.testing.assert_allclose([square.area_ratio for square in found], np.array([9, 9, 25]) / (21 * 31))
+
+
+def test_squares_are_centred_where_the_field_is():
+    """Output i of padded convolutions with stride 8 sees around pixel 8 i, not around the middle of its 8 pixels."""
+    model = nn.Sequential(*(nn.Conv2D(3, 3, 3, stride=2, padding=1) for _ in range(3)))
+    for layer in model:
+        layer.weight.set_value(paddle.ones_like(layer.weight))
+    effective, field = EffectiveFields(model, ["2"]), theoretical_fields(model, ["2"])["2"]
+    effective.add(paddle.ones([1, 3, 64, 64]))
+    centre = effective.centre("2", field)
+    assert centre == (32, 32)  # output 4 of 8
+    shares = effective.shares("2")
+    rows = shares.sum(axis=1)
+    assert rows @ np.arange(64) == pytest.approx(32)  # the field's own middle
+    assert squares(shares, centre, (0.9999,))[0].side == field.height.size == 15
+    whole = AxisField(None, 8, None)
+    assert effective.centre("2", Field(3, whole, whole)) == (32, 32)
 
 
 def test_squares_are_cut_at_the_border():

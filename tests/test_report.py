@@ -9,6 +9,7 @@ import paddle
 import pytest
 from picture_support import NUM_CLASSES, SANET, run_tool, write_config, write_dataset
 
+from paddleseg_ext.analysis import report as report_module
 from paddleseg_ext.analysis.pictures import Classes, Picture
 from paddleseg_ext.analysis.report import Scores, class_iou, confusion_matrix, drawing, mean_over_present, photo
 from paddleseg_ext.command import UserError
@@ -32,7 +33,7 @@ class Page(HTMLParser):
         if tag not in self.VOID:
             self.open.append(tag)
         if tag == "img":
-            self.images.append((attributes["alt"], attributes["src"]))
+            self.images.append((attributes["alt"], attributes.get("src")))
         self.links += [value for key, value in attributes.items() if key in ("href", "src")]
 
     def handle_endtag(self, tag):
@@ -56,10 +57,11 @@ def test_page_is_whole_and_self_contained(report):
     assert page.open == []
     assert page.links and all(link.startswith("data:image/") for link in page.links)
     assert "A <title> & more" in page.texts
-    captions = [caption for caption, _ in page.images]
-    for caption in ("picture", "label", "prediction", "wrong pixels", "boundary"):
+    captions = [caption for caption, _ in page.images if caption]
+    for caption in ("picture", "label", "prediction", "errors", "boundary of the label", "predicted boundary"):
         assert captions.count(caption) == 3
-    assert len(captions) > 5 * 3  # heat maps
+    assert len(captions) > 6 * 3  # heat maps
+    assert any(text.startswith("The network was given no weights") for text in page.texts)
     assert {"paddleseg_ext", "PaddlePaddle", "PaddleSeg"} <= set(page.texts)
     assert any("SANetEncoder" in text for text in page.texts)
 
@@ -94,6 +96,33 @@ def test_pictures_without_labels_come_with_their_probability(tmp_path):
     assert "Confusion" not in page.texts and "label" not in [caption for caption, _ in page.images]
 
 
+def test_the_rest_is_shown_where_heat_maps_fail(tmp_path, monkeypatch):
+    write_dataset(tmp_path, count=1)
+
+    def fail(*args):
+        raise RuntimeError("no gradient of this operator")
+
+    monkeypatch.setattr(report_module, "grad_cam", fail)
+    assert run_tool("report", config=write_config(tmp_path), save_dir=tmp_path / "out") == 0  # of the validation set
+    page = Page((tmp_path / "out/report.html").read_text(encoding="utf-8"))
+    assert "No heat maps: no gradient of this operator" in page.texts
+    assert "errors" in [caption for caption, _ in page.images]
+
+
+def test_errors_are_coloured_by_kind():
+    label = np.zeros((20, 40), np.uint8)
+    label[:, 20:] = 1
+    label[0] = 255
+    predicted = np.where(label == 255, 0, label)
+    predicted[10, 22] = 0  # three pixels from the boundary
+    predicted[10, 35] = 2
+    classes = Classes(tuple("abc"), np.zeros((256, 3), np.uint8), 255)
+    drawn = report_module.error_map(np.full((20, 40, 3), 80, np.uint8), predicted, label, classes)[..., ::-1]
+    near, elsewhere = report_module.ERRORS.values()
+    assert tuple(drawn[10, 22]) == near and tuple(drawn[10, 35]) == elsewhere
+    assert (drawn[0] == 255).all() and tuple(drawn[10, 5]) == (150, 150, 150)
+
+
 def test_unreadable_pictures_are_told(tmp_path, capsys):
     write_dataset(tmp_path, count=1)
     (tmp_path / "images/broken.png").write_bytes(b"nothing")
@@ -101,7 +130,7 @@ def test_unreadable_pictures_are_told(tmp_path, capsys):
     assert run_tool("report", image_path=tmp_path / "images", **flags) == 1
     assert "broken.png: not a readable picture" in capsys.readouterr().err
     assert (tmp_path / "out/report.html").is_file()
-    with pytest.raises(UserError, match="none of its pictures could be read"):
+    with pytest.raises(UserError, match="none of the pictures could be read"):
         run_tool("report", image_path=tmp_path / "images/broken.png", **flags)
 
 
@@ -129,4 +158,4 @@ def test_large_pictures_are_made_smaller():
     image = np.random.default_rng(0).integers(0, 256, (300, 1000, 3)).astype(np.uint8)
     for shown in (photo("a", image), drawing("b", image)):
         encoded = np.frombuffer(base64.b64decode(shown.uri.split(",")[1]), np.uint8)
-        assert cv2.imdecode(encoded, cv2.IMREAD_COLOR).shape == (144, 480, 3)
+        assert cv2.imdecode(encoded, cv2.IMREAD_COLOR).shape == (288, 960, 3)

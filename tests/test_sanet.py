@@ -1,13 +1,12 @@
 """SANet: the official function, parameter counts, sizes, outputs, export."""
 
-import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 from paddleseg.models import STDC1
+from reference_support import image, numbers, official_parameters
 
 from paddleseg_ext import DAPPM, SANet, SANetEncoder, SANetEncoder_L, SANetEncoder_M, SANetEncoder_S
 from paddleseg_ext.builder import Builder, load_config
@@ -31,19 +30,6 @@ def size(layer):
     return sum(p.size for p in trainable(layer))
 
 
-@pytest.fixture(scope="module")
-def deterministic(shared):
-    spec = importlib.util.spec_from_file_location("deterministic", shared / "reference" / "deterministic.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def official_shapes(shared):
-    return json.loads((shared / "reference" / "sanet_official_state_dict.json").read_text())
-
-
 @pytest.mark.parametrize(
     "name, inference, training", [("S", 8264820, 8377384), ("M", 11901428, 12013992), ("L", 17957620, 18070184)]
 )
@@ -53,10 +39,10 @@ def test_parameters_are_those_that_segmentation_uses(name, inference, training):
     assert size(SANet(19, ENCODERS[name](), outputs=["main"])) == inference
 
 
-def test_reproduces_the_official_network(shared, deterministic, official_shapes):
+def test_reproduces_the_official_network():
     network = SANet(19, SANetEncoder_S())
-    official = {name: deterministic.parameter(name, shape) for name, shape in official_shapes["SANet-S"].items()}
-    weights, coverage = convert(official, {name: value.shape for name, value in network.state_dict().items()})
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    weights, coverage = convert(official_parameters("SANet-S"), shapes)
     assert coverage.complete
     network.set_state_dict(weights)
     network.eval()
@@ -70,9 +56,9 @@ def test_reproduces_the_official_network(shared, deterministic, official_shapes)
     seen = {}
     for name, layer in layers.items():
         layer.register_forward_post_hook(lambda _, inputs, output, name=name: seen.update({name: output.numpy()}))
-    network.forward_heads(paddle.to_tensor(deterministic.image("sanet_s_128x256", (1, 3, 128, 256))))
+    network.forward_heads(paddle.to_tensor(image("sanet_s_128x256", (1, 3, 128, 256))))
 
-    reference = np.load(shared / "reference" / "sanet_s_128x256.npz")
+    reference = numbers("sanet_s_128x256")
     assert set(reference) == set(layers)
     for name in reference:
         expected = reference[name]

@@ -7,12 +7,14 @@ import pytest
 from paddle import nn
 from paddleseg.transforms import Normalize
 from picture_support import EVERY_NETWORK, NUM_CLASSES, run_tool, write_config, write_dataset
+from PIL import Image
 
 from paddleseg_ext.analysis.pictures import Classes, for_each_picture, list_pictures
-from paddleseg_ext.analysis.segmentation import Segmenter, add_legend, head_logits, overlay, panel
+from paddleseg_ext.analysis.segmentation import add_legend, overlay, panel
 from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import UserError
 from paddleseg_ext.files import read_image, write_image
+from paddleseg_ext.segmenter import Segmenter, head_logits
 
 
 @pytest.fixture
@@ -81,6 +83,28 @@ def test_odd_files_do_not_stop_the_rest(tmp_path, capsys):
     assert read_image(str(out / "colour/one pixel.png")).shape == (1, 1, 3)
 
 
+def test_without_pictures_the_validation_set_is_drawn(tmp_path, capsys):
+    write_dataset(tmp_path, count=2)
+    config = write_config(tmp_path)
+    assert run_tool("segmentation_image", config=config, save_dir=tmp_path / "out") == 0
+    assert sorted(path.name for path in (tmp_path / "out/panel").iterdir()) == ["p0.png", "p1.png"]
+    assert read_image(str(tmp_path / "out/panel/p0.png")).shape[1] > 4 * 96  # with the label
+    assert f"Written: {tmp_path}/out/colour, overlay and panel" in capsys.readouterr().out
+
+
+def test_a_picture_turned_by_exif_is_drawn_upright(tmp_path):
+    write_dataset(tmp_path, count=1)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    turned = Image.fromarray(noise).getexif()
+    turned[0x0112] = 6  # a quarter turn clockwise to be upright
+    Image.fromarray(noise).save(tmp_path / "turned.jpg", exif=turned, quality=95)
+    flags = {"config": write_config(tmp_path), "image_path": tmp_path / "turned.jpg", "save_dir": tmp_path / "out"}
+    assert run_tool("segmentation_image", **flags) == 0
+    assert read_image(str(tmp_path / "out/colour/turned.png")).shape == (60, 40, 3)
+    assert run_tool("predict", **flags) == 0
+    assert read_image(str(tmp_path / "out/added_prediction/turned.jpg")).shape == (60, 40, 3)
+
+
 def test_16_bits_and_alpha_are_read_as_the_picture_that_they_show(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
     write_image(str(tmp_path / "16.png"), image.astype(np.uint16) * 257)
@@ -135,8 +159,8 @@ def test_wrong_flags_are_told(tmp_path):
     config = write_config(tmp_path)
     with pytest.raises(UserError, match="--opacity 2.0"):
         run_tool("segmentation_image", config=config, image_path=tmp_path / "images", opacity=2)
-    with pytest.raises(UserError, match="--image_path"):
-        run_tool("segmentation_image", config=config)
+    with pytest.raises(UserError, match="--label_path somewhere: --image_path is missing"):
+        run_tool("segmentation_image", config=config, label_path="somewhere")
 
 
 def test_outputs_of_training_leave_the_network_as_it_was(tmp_path):
@@ -171,7 +195,10 @@ def test_legend_names_what_is_there_and_panels_stand_side_by_side(classes):
     strip = add_legend(image, labels, classes)[20:]
     has_colour = [(strip == colour[::-1]).all(axis=-1).any() for colour in classes.colours[:2]]
     assert has_colour == [False, True]
-    assert panel([image, image, image]).shape == (20, 3 * 200 + 2 * 2, 3)
+    beside = panel({"picture": image, "label": image, "prediction": image})
+    titles, pictures = beside[:-20], beside[-20:]
+    assert pictures.shape == (20, 3 * 200 + 2 * 2, 3)
+    assert all((titles[:, x : x + 200] < 100).any() for x in (0, 202, 404))  # ink above each
 
 
 def test_cityscapes_and_camvid_bring_their_colours():

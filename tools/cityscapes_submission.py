@@ -45,14 +45,15 @@ def main(args: argparse.Namespace) -> None:
 
 def predict(args: argparse.Namespace, scenes):
     """The train ids that the network of `--config` predicts for each scene."""
-    from paddleseg_ext.analysis.segmentation import Segmenter
-    from paddleseg_ext.builder import load_config
+    from paddleseg_ext.builder import find_run, load_config
     from paddleseg_ext.command import UserError
     from paddleseg_ext.files import read_image
+    from paddleseg_ext.segmenter import Segmenter
 
     if args.model_path is None:
         raise UserError("--model_path is missing: give --config its trained weights (.pdparams)")
-    segmenter = Segmenter.of(load_config(args.config), args.model_path, args.device)
+    path, weights = find_run(args.config, args.model_path)
+    segmenter = Segmenter.of(load_config(path), weights, args.device)
     return (segmenter.predict(read_image(str(scene.image))) for scene in scenes)
 
 

@@ -1,4 +1,4 @@
-"""Tell how well the SE branch predicts which classes a picture shows.
+"""Measure how well the SE branch of a network predicts which classes a picture shows.
 
 Prints, over the validation set, the average precision of each class beside its prior (the share of pictures that have
 the class), which is what a constant guess reaches.
@@ -6,15 +6,26 @@ the class), which is what a constant guess reaches.
 
 import argparse
 
-from paddleseg_ext.analysis import presence
-from paddleseg_ext.command import run
+from paddleseg_ext.command import add_network_arguments, run
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    presence.add_arguments(parser)
+    add_network_arguments(parser)
     return parser.parse_args()
 
 
+def main(args):
+    from paddleseg_ext.analysis.class_presence import predict_presence, presence_table
+    from paddleseg_ext.analysis.pictures import Classes
+    from paddleseg_ext.builder import Builder, find_run, load_config, load_network
+
+    path, weights = find_run(args.config, args.model_path)
+    config = load_config(path, opts=args.opts)
+    model = load_network(config, weights, args.device)
+    scores, present = predict_presence(model, Builder(config).val_dataset)
+    print(presence_table(scores, present, Classes.of(config).names))
+
+
 if __name__ == "__main__":
-    run(presence.main, parse_args)
+    run(main, parse_args)

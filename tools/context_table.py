@@ -1,11 +1,13 @@
 """Compare SANet's context modules: a Markdown table of parameters, operations, latency and, if asked to train, mIoU."""
 
 import argparse
+import contextlib
+import io
 import os
 import statistics
 import time
 
-from paddleseg_ext.command import run
+from paddleseg_ext.command import DEVICES, run
 
 
 def parse_args():
@@ -19,13 +21,15 @@ def parse_args():
     parser.add_argument("--seed", type=int, default=0, help="of initialisation and training (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load data (default: %(default)s)")
     parser.add_argument("--save_dir", default="output/context_table", help="for checkpoints (default: %(default)s)")
-    parser.add_argument("--device", default="gpu", choices=["cpu", "gpu", "xpu", "npu", "mlu"])
+    parser.add_argument("--device", default="gpu", choices=DEVICES)
+    parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="changes of the YAML")
     return parser.parse_args()
 
 
 def main(args):
     import paddle
     from paddleseg.utils import utils
+    from prettytable import PrettyTable, TableStyle
 
     from paddleseg_ext.builder import Builder, load_config
     from paddleseg_ext.layers.pyramid_pooling import TAB_FORMS
@@ -38,7 +42,7 @@ def main(args):
     rows = []
     for context in contexts:
         name = " ".join(context.values())
-        config = load_config(args.config, iters=args.iters)
+        config = load_config(args.config, iters=args.iters, opts=args.opts)
         config.dic["model"]["context"] = context
         paddle.seed(args.seed)
         builder = Builder(config)
@@ -52,11 +56,13 @@ def main(args):
         rows.append((name, measure(network.context, features, args.runs), measure(network, picture, args.runs), miou))
 
     print(f"\n{config.model_cfg['backbone']['type']}, input {width}x{height}, batch 1, on {paddle.get_device()}:\n")
-    print("| context | module: parameters, M | GFLOPs | ms | network: parameters, M | GFLOPs | ms | mIoU, % |")
-    print("|---|---|---|---|---|---|---|---|")
+    figures = ("parameters, M", "GFLOPs", "ms")
+    table = PrettyTable(["context", *(f"{part}: {f}" for part in ("module", "network") for f in figures), "mIoU, %"])
+    table.set_style(TableStyle.MARKDOWN)
     for name, module, network, miou in rows:
-        cells = [f"{p:.2f} | {f:.3f} | {ms:.1f}" for p, f, ms in (module, network)]
-        print(f"| {name} | {' | '.join(cells)} | {'' if miou is None else f'{100 * miou:.2f}'} |")
+        cells = [cell for p, f, ms in (module, network) for cell in (f"{p:.2f}", f"{f:.3f}", f"{ms:.1f}")]
+        table.add_row([name, *cells, "" if miou is None else f"{100 * miou:.2f}"])
+    print(table)
 
 
 def train(builder, args, save_dir):
@@ -87,7 +93,8 @@ def measure(layer, x, runs):
     """Millions of parameters in use for inference, 1e9 multiply-adds, and milliseconds (the median) for one input."""
     import paddle
 
-    operations = paddle.flops(layer, x.shape)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for each kind of layer
+        operations = paddle.flops(layer, x.shape)
     milliseconds = []
     with paddle.no_grad():
         for _ in range(runs + 2):  # two to warm up

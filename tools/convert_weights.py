@@ -26,13 +26,21 @@ def parse_args():
     parser.add_argument(
         "--partial", action="store_true", help="write what matches, though it does not cover all that is needed"
     )
+    parser.add_argument(
+        "--class_order",
+        choices=["dataset", "as_is"],
+        default="dataset",
+        help="of a CamVid config: put the classifiers' rows into the data set's order of classes, which is not the "
+        "authors', or leave them as they are (default: %(default)s)",
+    )
     return parser.parse_args()
 
 
 def main(args):
     from paddleseg_ext.builder import Builder, load_config
+    from paddleseg_ext.datasets import CamVid
     from paddleseg_ext.weights.pytorch_file import read_state_dict
-    from paddleseg_ext.weights.sanet import convert
+    from paddleseg_ext.weights.sanet import OFFICIAL_ROWS, camvid_rows, convert
 
     if not args.dst.endswith(".pdparams"):
         raise UserError(f"--dst {args.dst}: the name has to end with .pdparams")
@@ -45,7 +53,10 @@ def main(args):
     if args.part == "backbone":
         shapes = {name: shape for name, shape in shapes.items() if name.startswith(BACKBONE)}
 
-    weights, coverage = convert(official, shapes)
+    rows = None
+    if args.class_order == "dataset" and args.part == "network" and config.train_dataset_cfg.get("type") == "CamVid":
+        rows = camvid_rows(CamVid.CLASSES)
+    weights, coverage = convert(official, shapes, rows)
     if coverage.source != coverage.target:
         raise UserError(
             f"{args.src} looks like {coverage.source}, {args.config} builds {coverage.target}: "
@@ -54,11 +65,20 @@ def main(args):
     print(coverage.table())
     for problem in coverage.problems:
         print(f"  {problem}")
+    if coverage.classes and not args.partial:
+        found, needed = coverage.classes
+        raise UserError(
+            f"{args.src} was trained for {found} classes, {args.config} has {needed} (files of {OFFICIAL_ROWS} fit fewer, "
+            "too): take the config of its own data set, or --partial, and the classifiers start afresh"
+        )
     if not coverage.complete and not args.partial:
         raise UserError(
             f"{args.src} does not cover all that {args.config} needs ({len(coverage.problems)} entries, listed above); "
             "--partial writes what matches"
         )
+    if rows is not None:
+        order = ", ".join(f"{name} {row}" for name, row in zip(CamVid.CLASSES, rows))
+        print(f"classifiers: rows put into the order of CamVid's classes, from the authors' (class and row): {order}")
     save(weights, args.dst, BACKBONE if args.part == "backbone" else "")
     print(f"{len(weights)} of {len(shapes)} entries written to {args.dst}")
 

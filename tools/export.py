@@ -3,13 +3,12 @@
 import argparse
 import os
 
-from paddleseg_ext.command import UserError, run
+from paddleseg_ext.command import UserError, add_network_arguments, run
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", help="the YAML file")
-    parser.add_argument("--model_path", help="trained weights (.pdparams)")
+    add_network_arguments(parser, device=False)
     parser.add_argument("--save_dir", default="./output/inference_model", help="folder to write (default: %(default)s)")
     parser.add_argument(
         "--input_shape",
@@ -43,32 +42,29 @@ def parse_args():
         type=int,
         help="pictures of the YAML's val_dataset for the mIoU of each precision; 0: none (default: all)",
     )
-    ours.add_argument("--opts", nargs="+", help="key=value changes of the YAML, e.g. val_dataset.dataset_root=DIR")
     return parser.parse_args()
 
 
 def main(args):
-    from paddleseg.utils import logger, utils
+    from paddleseg.utils import utils
 
-    from paddleseg_ext.builder import Builder, load_config, load_weights
+    from paddleseg_ext.builder import Builder, find_run, load_config, load_network
     from paddleseg_ext.deploy.exporting import calibration_inputs, checking_inputs, export
 
-    config = load_config(args.config, opts=args.opts)
+    path, weights = find_run(args.config, args.model_path)
+    config = load_config(path, opts=args.opts)
     if args.input_shape is not None and (len(args.input_shape) != 4 or min(args.input_shape) < 1):
         raise UserError(f"--input_shape {args.input_shape}: give four numbers, e.g. 1 3 1024 2048")
     if "int8" in args.precision and not (args.onnx and args.image_path):
         raise UserError("--precision int8 needs --onnx, and --image_path with pictures to calibrate on")
     transforms = config.val_dataset_cfg.get("transforms")
     if transforms is None:
-        raise UserError(f"{args.config}: it has no val_dataset with transforms, which deploy.yaml repeats")
+        raise UserError(f"{path}: it has no val_dataset with transforms, which deploy.yaml repeats")
 
     utils.show_env_info()
     utils.show_cfg_info(config)
     os.environ["PADDLESEG_EXPORT_STAGE"] = "True"
-    utils.set_device("cpu")
-    network = Builder(config).model
-    if args.model_path is not None:
-        load_weights(network, args.model_path)
+    network = load_network(config, weights, "cpu")
 
     calibration, dataset = (), None
     if "int8" in args.precision:
@@ -89,7 +85,7 @@ def main(args):
         calibration=calibration,
         dataset=dataset,
     )
-    logger.info(f"The inference model is saved in {args.save_dir}")
+    print(f"Written: {args.save_dir} (what was checked: comparison.json)")
 
 
 if __name__ == "__main__":

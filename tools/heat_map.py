@@ -5,14 +5,7 @@ The score that Grad-CAM explains is the sum of a class's logits over the pixels 
 --whole, --box or --pixel.
 """
 
-import numpy as np
-
-from paddleseg_ext.analysis.heat_map import box_region, choose_layer, grad_cam, heat_overlay, layer_shapes
-from paddleseg_ext.analysis.pictures import Classes, for_each_picture, list_pictures, picture_arguments
-from paddleseg_ext.analysis.segmentation import Segmenter
-from paddleseg_ext.builder import load_config
-from paddleseg_ext.command import run
-from paddleseg_ext.files import write_image
+from paddleseg_ext.command import picture_arguments, run
 
 
 def parse_args():
@@ -28,11 +21,18 @@ def parse_args():
 
 
 def main(args):
-    config = load_config(args.config)
+    from paddleseg_ext.analysis.heat_map import choose_layer, grad_cam, heat_overlay, layer_shapes
+    from paddleseg_ext.analysis.pictures import Classes, choose_pictures, for_each_picture
+    from paddleseg_ext.builder import find_run, load_config
+    from paddleseg_ext.files import write_image
+    from paddleseg_ext.segmenter import Segmenter
+
+    path, weights = find_run(args.config, args.model_path)
+    config = load_config(path, opts=args.opts)
     classes = Classes.of(config)
     indices = [classes.index(name) for name in args.classes] if args.classes else None
-    pictures = [] if args.list_layers else list_pictures(args.image_path)
-    segmenter = Segmenter.of(config, args.model_path, args.device)
+    pictures = [] if args.list_layers else choose_pictures(config, args.image_path)
+    segmenter = Segmenter.of(config, weights, args.device)
 
     shapes = layer_shapes(segmenter)
     if args.list_layers:
@@ -48,11 +48,17 @@ def main(args):
             write_image(f"{folder}/cam_{name}.png", heat_overlay(image, heat.cam, heat.cam.max()))
             write_image(f"{folder}/probability_{name}.png", heat_overlay(image, heat.probability, 1))
 
-    return for_each_picture(pictures, draw)
+    status = for_each_picture(pictures, draw)
+    print(f"Written: {args.save_dir}, a folder for each picture (heat of layer {layer})")
+    return status
 
 
 def region(args, shape):
     """The pixels that the flags name, or None for those predicted as the class."""
+    import numpy as np
+
+    from paddleseg_ext.analysis.heat_map import box_region
+
     if args.whole:
         return np.ones(shape, bool)
     if args.box:

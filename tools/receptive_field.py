@@ -9,28 +9,11 @@ import json
 import os
 from dataclasses import asdict
 
-import paddle
-import paddle.nn.functional as F
-from paddleseg.utils import logger, utils
-from tqdm import trange
-
-from paddleseg_ext.analysis.feature_maps import map_shapes
-from paddleseg_ext.analysis.pictures import for_each_picture, list_pictures, picture_arguments
-from paddleseg_ext.analysis.receptive_field import (
-    EffectiveFields,
-    field_table,
-    plot_effective,
-    squares,
-    theoretical_fields,
-)
-from paddleseg_ext.analysis.segmentation import Segmenter
-from paddleseg_ext.builder import load_config
-from paddleseg_ext.command import UserError, nearest, run
-from paddleseg_ext.files import write_whole
+from paddleseg_ext.command import UserError, nearest, picture_arguments, run
 
 
 def parse_args():
-    parser = picture_arguments(__doc__, "output/receptive_field")
+    parser = picture_arguments(__doc__, "output/receptive_field", default_pictures="seeded noise")
     parser.add_argument(
         "--layers",
         nargs="+",
@@ -58,9 +41,27 @@ def parse_args():
 
 
 def main(args):
-    config = load_config(args.config)
+    import paddle
+    import paddle.nn.functional as F
+    from paddleseg.utils import logger, utils
+
+    from paddleseg_ext.analysis.feature_maps import map_shapes
+    from paddleseg_ext.analysis.pictures import for_each_picture, list_pictures
+    from paddleseg_ext.analysis.receptive_field import (
+        EffectiveFields,
+        field_table,
+        plot_effective,
+        squares,
+        theoretical_fields,
+    )
+    from paddleseg_ext.builder import find_run, load_config
+    from paddleseg_ext.files import write_whole
+    from paddleseg_ext.segmenter import Segmenter
+
+    config_path, weights = find_run(args.config, args.model_path)
+    config = load_config(config_path, opts=args.opts)
     pictures = list_pictures(args.image_path) if args.image_path else []
-    segmenter = Segmenter.of(config, args.model_path, args.device)
+    segmenter = Segmenter.of(config, weights, args.device)
     model, size = segmenter.model, args.input_size[::-1]
     channels = utils.get_in_channels(config.model_cfg) or 3
     names = choose_layers(args, map_shapes(model, paddle.zeros([1, channels, *size])))
@@ -79,15 +80,20 @@ def main(args):
     os.makedirs(args.save_dir, exist_ok=True)
     report = {name: asdict(field) for name, field in fields.items()}
     for name in effective.names:
-        found = squares(effective.shares(name), effective.centres[name])
+        centre = effective.centre(name, fields[name])
+        found = squares(effective.shares(name), centre)
         report[name]["effective"] = [asdict(square) for square in found]
         path = os.path.join(args.save_dir, f"effective_{name}.png")
-        plot_effective(path, name, effective.shares(name), effective.centres[name], found)
+        plot_effective(path, name, effective.shares(name), centre, found)
     write_whole(os.path.join(args.save_dir, "receptive_fields.json"), json.dumps(report, indent=2))
+    print(f"Written: {args.save_dir}/receptive_fields.json and effective_<layer>.png")
     return status
 
 
 def add_noise(effective, args, shape):
+    import paddle
+    from tqdm import trange
+
     paddle.seed(0)
     for _ in trange(args.num_noise, unit="input"):
         effective.add(paddle.randn(shape))

@@ -1,28 +1,17 @@
 """Make one self-contained HTML page about a trained network, its worst pictures first.
 
 Writes <save_dir>/report.html: IoU and boundary F-score of each class, the confusion matrix, and of the worst pictures
-the label, prediction, boundary and heat maps; then configuration and versions. Scores need labels.
+label, prediction, errors, boundaries and heat maps; then configuration and versions. Scores need labels.
 """
 
-from paddleseg.utils import logger
+import sys
+from pathlib import Path
 
-from paddleseg_ext.analysis.heat_map import choose_layer, layer_shapes
-from paddleseg_ext.analysis.pictures import (
-    Classes,
-    add_label_path,
-    for_each_picture,
-    list_pictures,
-    picture_arguments,
-)
-from paddleseg_ext.analysis.report import Scores, make_entry, write_page
-from paddleseg_ext.analysis.segmentation import Segmenter
-from paddleseg_ext.builder import load_config
-from paddleseg_ext.command import UserError, run
+from paddleseg_ext.command import UserError, one_line, picture_arguments, run
 
 
 def parse_args():
-    parser = picture_arguments(__doc__, "output/report")
-    add_label_path(parser)
+    parser = picture_arguments(__doc__, "output/report", labels=True)
     parser.add_argument("--num_pictures", type=int, default=20, help="pictures to show (default: %(default)s)")
     parser.add_argument("--layer", help="the layer of the heat maps (default: the last before the classes)")
     parser.add_argument("--title", help="of the page (default: the network and the config)")
@@ -30,11 +19,24 @@ def parse_args():
 
 
 def main(args):
-    config = load_config(args.config)
+    from paddleseg_ext.analysis.heat_map import choose_layer, layer_shapes
+    from paddleseg_ext.analysis.pictures import Classes, choose_pictures, for_each_picture
+    from paddleseg_ext.analysis.report import Scores, make_entry, write_page
+    from paddleseg_ext.builder import find_run, load_config
+    from paddleseg_ext.segmenter import Segmenter
+
+    config_path, weights = find_run(args.config, args.model_path)
+    config = load_config(config_path, opts=args.opts)
     classes = Classes.of(config)
-    pictures = list_pictures(args.image_path, args.label_path)
-    segmenter = Segmenter.of(config, args.model_path, args.device)
-    layer = choose_layer(layer_shapes(segmenter), len(classes), args.layer)
+    pictures = choose_pictures(config, args.image_path, args.label_path)
+    segmenter = Segmenter.of(config, weights, args.device)
+    layer = None
+    try:
+        layer = choose_layer(layer_shapes(segmenter), len(classes), args.layer)
+    except Exception as error:  # a network that heat maps do not suit
+        if args.layer is not None:
+            raise
+        print(f"warning: the report has no heat maps: {one_line(error)}", file=sys.stderr)
     scores, entries = Scores(classes), []
 
     def score(picture, image):
@@ -44,7 +46,7 @@ def main(args):
 
     status = for_each_picture(pictures, score)
     if not scores.of_pictures:
-        raise UserError(f"--image_path {args.image_path}: none of its pictures could be read")
+        raise UserError("none of the pictures could be read (each is named above): give others by --image_path")
 
     worst = {score.picture: score for score in scores.worst(args.num_pictures)}
 
@@ -53,8 +55,10 @@ def main(args):
 
     status = for_each_picture(list(worst), show) or status
     path = f"{args.save_dir}/report.html"
-    write_page(path, args.title or f"{type(segmenter.model).__name__}, {args.config}", config, scores, entries, layer)
-    logger.info(f"wrote {path}")
+    title = args.title or f"{type(segmenter.model).__name__}, {'/'.join(Path(config_path).parts[-2:])}"
+    trained = weights is not None or bool(config.dic["model"].get("pretrained"))
+    write_page(path, title, config, scores, entries, layer, trained)
+    print(f"Written: {path} (open it in a browser)")
     return status
 
 

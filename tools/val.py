@@ -2,19 +2,16 @@
 
 import argparse
 
-from paddleseg_ext.command import add_test_arguments, merge_test_config, run
+from paddleseg_ext.command import add_network_arguments, add_test_arguments, merge_test_config, run
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", help="the YAML file")
-    parser.add_argument("--model_path", help="trained weights (.pdparams)")
+    add_network_arguments(parser)
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load data (default: %(default)s)")
-    parser.add_argument("--device", default="gpu", choices=["cpu", "gpu", "xpu", "npu", "mlu"])
     add_test_arguments(parser, "--aug_eval")
     parser.add_argument("--data_format", default="NCHW", choices=["NCHW", "NHWC"])
     parser.add_argument("--auc_roc", type=bool, default=False, help="also compute the area under the ROC curve")
-    parser.add_argument("--opts", nargs="+", help="key=value changes of the YAML")
     ours = parser.add_argument_group("beyond PaddleSeg")
     ours.add_argument("--boundary", action="store_true", help="also measure boundary IoU and boundary F-score")
     ours.add_argument(
@@ -28,31 +25,42 @@ def main(args):
     from paddleseg.core import evaluate
     from paddleseg.utils import utils
 
-    from paddleseg_ext.builder import Builder, load_config, load_network, set_data_format
+    from paddleseg_ext.analysis.pictures import Classes
+    from paddleseg_ext.builder import Builder, find_run, load_config, load_network, set_data_format
 
-    config = load_config(args.config, opts=args.opts)
+    path, weights = find_run(args.config, args.model_path)
+    config = load_config(path, opts=args.opts)
     test_config = merge_test_config(config.test_config, args, "aug_eval")
     utils.show_env_info()
     utils.show_cfg_info(config)
     set_data_format(config, args.data_format)
-    model = load_network(config, args.model_path, args.device)
+    model = load_network(config, weights, args.device)
     dataset = Builder(config).val_dataset
     test_config.update(num_workers=args.num_workers, auc_roc=args.auc_roc)
-    if args.boundary:
-        evaluate_with_boundaries(model, dataset, config, test_config, args)
-    else:
-        evaluate(model, dataset, **test_config)
-
-
-def evaluate_with_boundaries(model, dataset, config, test_config, args):
-    from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries, report_table, write_report
-    from paddleseg_ext.analysis.pictures import Classes
-
     names = Classes.of(config).names
+    if args.boundary:
+        evaluate_with_boundaries(model, dataset, names, test_config, args)
+    else:
+        _, _, iou, precision, _ = evaluate(model, dataset, **test_config)
+        rows = [[name, f"{i:.4f}", f"{p:.4f}"] for name, i, p in zip(names, iou, precision)]
+        print_table(["class", "iou", "precision"], rows)
+
+
+def evaluate_with_boundaries(model, dataset, names, test_config, args):
+    from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries, report_table, write_report
+
     report = evaluate_boundaries(model, dataset, names, args.boundary_widths, **test_config)
-    for name, *scores in report_table(report):
-        print(f"{name:<20}", *(f"{score:>22}" for score in scores))
+    print_table(*report_table(report))
     print("Written:", *write_report(report, args.save_dir))
+
+
+def print_table(header, rows):
+    from prettytable import PrettyTable
+
+    table = PrettyTable(header, align="r", border=False)
+    table.align["class"] = "l"
+    table.add_rows(rows)
+    print(table)
 
 
 if __name__ == "__main__":

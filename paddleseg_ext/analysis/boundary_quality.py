@@ -60,7 +60,7 @@ def evaluate_boundaries(
     if paddle.distributed.ParallelEnv().nranks > 1:
         raise ValueError("boundary quality is measured by one process; start it without paddle.distributed.launch")
     quality = BoundaryQuality(dataset.num_classes, widths, dataset.ignore_index)
-    with _watched_predictions(quality.update):
+    with watched_predictions(quality.update):
         miou, acc, class_iou, _, kappa = evaluate(model, dataset, **settings)
 
     scores = {"boundary_iou": quality.iou(), "boundary_f_score": quality.f_score()}
@@ -80,8 +80,8 @@ def evaluate_boundaries(
     }
 
 
-def report_table(report: dict) -> list[list[str]]:
-    """A report as rows of text: a header, the classes, the mean; "-" is a class without any contour."""
+def report_table(report: dict) -> tuple[list[str], list[list[str]]]:
+    """A report as text: the header, and a row for each class and the mean; "-" is a class without any contour."""
     widths = list(report["mean"]["boundary_iou"])
     columns = [(key, width) for key in ("boundary_iou", "boundary_f_score") for width in widths]
 
@@ -90,7 +90,7 @@ def report_table(report: dict) -> list[list[str]]:
         return [name, *("-" if math.isnan(value) else f"{value:.4f}" for value in values)]
 
     header = ["class", "iou", *(f"{key}_{width}px" for key, width in columns)]
-    return [header, *(row(*item) for item in report["classes"].items()), row("mean", report["mean"])]
+    return header, [*(row(*item) for item in report["classes"].items()), row("mean", report["mean"])]
 
 
 def write_report(report: dict, save_dir: str) -> tuple[str, str]:
@@ -99,7 +99,8 @@ def write_report(report: dict, save_dir: str) -> tuple[str, str]:
     json_path, csv_path = (os.path.join(save_dir, f"boundary.{suffix}") for suffix in ("json", "csv"))
     write_whole(json_path, json.dumps(_nan_to_none(report), indent=2))
     table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(report_table(report))
+    header, rows = report_table(report)
+    csv.writer(table, lineterminator="\n").writerows([header, *rows])
     write_whole(csv_path, table.getvalue())
     return json_path, csv_path
 
@@ -144,13 +145,13 @@ class BoundaryQuality:
 
     def _compare_contours(self, pred: np.ndarray, label: np.ndarray) -> None:
         """Count, of one picture's contours (H, W), the pixels and those near the other contour of their class."""
-        self._contours["pred"] += self._count(pred)
-        self._contours["label"] += self._count(label)
-        for c in np.intersect1d(pred, label):
-            if c != NO_CLASS:
-                for key, contour, other in (("pred", pred, label), ("label", label, pred)):
-                    squared = _squared_distances(other == c)[contour == c]
-                    self._near[key][:, c] += [np.count_nonzero(squared <= width**2) for width in self.widths]
+        counts = {"pred": self._count(pred), "label": self._count(label)}
+        for key, count in counts.items():
+            self._contours[key] += count
+        for c in np.flatnonzero(counts["pred"] * counts["label"]):
+            for key, contour, other in (("pred", pred, label), ("label", label, pred)):
+                squared = _squared_distances(other == c)[contour == c]
+                self._near[key][:, c] += [np.count_nonzero(squared <= width**2) for width in self.widths]
 
     def iou(self) -> np.ndarray:
         """Boundary IoU (widths, K)."""
@@ -165,7 +166,7 @@ class BoundaryQuality:
 
 
 @contextmanager
-def _watched_predictions(watch: Callable[[paddle.Tensor, paddle.Tensor], None]):
+def watched_predictions(watch: Callable[[paddle.Tensor, paddle.Tensor], None]):
     """Let `watch` see each (prediction, label) that PaddleSeg's `evaluate` takes its areas of."""
     original = metrics.calculate_area
 

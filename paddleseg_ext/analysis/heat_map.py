@@ -11,8 +11,8 @@ import paddle.nn.functional as F
 from paddleseg.core.infer import reverse_transform
 
 from paddleseg_ext.analysis.feature_maps import map_shapes, watching
-from paddleseg_ext.analysis.segmentation import Segmenter
 from paddleseg_ext.command import UserError, nearest
+from paddleseg_ext.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,35 @@ def box_region(shape: tuple[int, int], x1: int, y1: int, x2: int, y2: int) -> np
 
 
 def layer_shapes(segmenter: Segmenter) -> dict[str, list[int]]:
-    """The maps to choose from with their shapes (1, C, H, W) for a picture of 256x256, in running order."""
+    """The maps that the main output depends on, with their shapes (1, C, H, W) for a picture of 256x256.
+
+    They are in running order. Those of auxiliary heads, for example, are not among them.
+    """
     x, _ = segmenter.preprocess(np.zeros((256, 256, 3), np.uint8))
-    return map_shapes(segmenter.model, x)
+    x.stop_gradient = False
+    maps = {}
+
+    def keep(name, value):
+        maps.pop(name, None)  # a layer that runs again counts where it runs last
+        maps[name] = value
+        return value.clone()  # the network may work in place
+
+    with watching(segmenter.model, keep):
+        main = segmenter.model(x)[0]
+    maps = {name: value for name, value in maps.items() if not value.stop_gradient}
+    gradients = paddle.grad(main.sum(), list(maps.values()), allow_unused=True)
+    return {name: value.shape for (name, value), gradient in zip(maps.items(), gradients) if gradient is not None}
 
 
 def choose_layer(shapes: dict[str, list[int]], num_classes: int, wanted: str | None = None) -> str:
-    """`wanted`, if there is such a layer, or without it the last map before the class logits."""
+    """`wanted`, if it is one of `layer_shapes`, or without it the last map before the class logits."""
     if wanted is None:
-        return [name for name, shape in shapes.items() if shape[1] != num_classes][-1]
+        features = [name for name, shape in shapes.items() if shape[1] != num_classes]
+        if not features:
+            raise UserError("--layer is missing: each layer of this network gives as many maps as there are classes")
+        return features[-1]
     if wanted not in shapes:
-        raise UserError(f"--layer {wanted}: the network has no such layer; {nearest(wanted, shapes)}")
+        raise UserError(f"--layer {wanted}: the main output depends on no such layer; {nearest(wanted, shapes)}")
     return wanted
 
 

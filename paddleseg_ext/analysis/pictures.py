@@ -1,12 +1,11 @@
-"""What the picture tools share: their flags, which pictures, reading and writing, the loop, the class colours."""
+"""What the picture tools share: which pictures, the loop over them, the class colours."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
@@ -19,29 +18,6 @@ from paddleseg_ext.command import UserError, nearest, one_line
 from paddleseg_ext.datasets.description import describe
 from paddleseg_ext.datasets.palettes import LabelDecoder
 from paddleseg_ext.files import open_picture, read_image
-
-
-def picture_arguments(description: str, save_dir: str) -> argparse.ArgumentParser:
-    """A parser with PaddleSeg's flags for a config, weights, pictures, a folder for the results and a device."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--config", help="the YAML file of the network and its data set")
-    parser.add_argument("--model_path", help="trained weights (.pdparams); without it the network is untrained")
-    parser.add_argument(
-        "--image_path",
-        help="a picture, a folder of pictures, or a list: a text file with a picture a line, relative to its folder, "
-        "optionally followed by its label",
-    )
-    parser.add_argument("--save_dir", default=save_dir, help="folder for the results (default: %(default)s)")
-    parser.add_argument("--device", default="gpu", choices=["cpu", "gpu", "xpu", "npu", "mlu"])
-    return parser
-
-
-def add_label_path(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--label_path",
-        help="the picture's label, or a folder that holds each picture's label (.png) under the same relative name; "
-        "a list in --image_path can name the labels itself (tools/create_dataset_list.py writes such lists)",
-    )
 
 
 @dataclass(frozen=True)
@@ -57,12 +33,9 @@ def list_pictures(image_path: str | None, label_path: str | None = None, flag: s
     """The pictures of `flag`, each once, with the labels that `--label_path` or the list itself names."""
     paths, folder = list_images(image_path, flag, outside=True)
     paths = [os.path.abspath(path) for path in dict.fromkeys(paths)]
-    root = image_path if os.path.isdir(image_path) else os.path.commonpath([os.path.dirname(path) for path in paths])
-    names = [Path(os.path.relpath(path, root)) for path in paths]
-    stems = [name.with_suffix("") for name in names]
-    taken = Counter(stems + names)
     from_list = folder is not None and os.path.isfile(image_path)
     listed = _listed_labels(image_path) if from_list else {}
+    names = _names(paths, image_path if os.path.isdir(image_path) else None)
 
     def label_of(path: str, name: Path) -> str | None:
         if label_path is None:
@@ -72,13 +45,49 @@ def list_pictures(image_path: str | None, label_path: str | None = None, flag: s
             return str(label) if label.is_file() else None
         return label_path if len(paths) == 1 and os.path.isfile(label_path) else None
 
-    labels = [label_of(path, name) for path, name in zip(paths, names)]
-    if label_path is not None and not any(labels):
+    labels = {path: label_of(path, name) for path, name in names.items()}
+    if label_path is not None and not any(labels.values()):
         raise UserError(f"--label_path {label_path}: holds no label of these pictures; name them in a list instead")
+    return _pictures(names, labels)
+
+
+def list_labels(label_path: str) -> list[Picture]:
+    """The label pictures of ``--label_path``, each as a picture with itself as its label."""
+    return [replace(label, label_path=label.path) for label in list_pictures(label_path, flag="--label_path")]
+
+
+def validation_pictures(config: Config) -> list[Picture]:
+    """The pictures of the config's `val_dataset` with their labels."""
+    labels = {}
+    for image, label in Builder(config).val_dataset.file_list:
+        labels[os.path.abspath(image)] = None if label is None else os.path.abspath(label)
+    return _pictures(_names(list(labels), None), labels)
+
+
+def choose_pictures(config: Config, image_path: str | None, label_path: str | None = None) -> list[Picture]:
+    """The pictures of ``--image_path`` or, without it, of the config's `val_dataset`."""
+    if image_path is not None:
+        return list_pictures(image_path, label_path)
+    if label_path is not None:
+        raise UserError(f"--label_path {label_path}: --image_path is missing, which says whose labels they are")
+    if not config.val_dataset_cfg:
+        raise UserError("--image_path is missing, and the YAML has no val_dataset to take pictures from: give one")
+    return validation_pictures(config)
+
+
+def _names(paths: list[str], root: str | None) -> dict[str, Path]:
+    """Each picture's path relative to `root` (None: the folder that they have in common), with suffix."""
+    root = root or os.path.commonpath([os.path.dirname(path) for path in paths])
+    return {path: Path(os.path.relpath(path, root)) for path in paths}
+
+
+def _pictures(names: dict[str, Path], labels: dict[str, str | None]) -> list[Picture]:
+    stems = {path: name.with_suffix("") for path, name in names.items()}
+    taken = Counter([*stems.values(), *names.values()])
     return [
         # a.jpg beside a.png keeps its suffix, and so does a.jpg.png beside both
-        Picture(path, (stem if taken[stem] == 1 else name).as_posix(), label)
-        for path, name, stem, label in zip(paths, names, stems, labels)
+        Picture(path, (stems[path] if taken[stems[path]] == 1 else name).as_posix(), labels[path])
+        for path, name in names.items()
     ]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from prettytable import PrettyTable
 
 from paddleseg_ext.analysis.feature_maps import map_shapes, watching
 
@@ -79,12 +80,13 @@ def field_table(fields: dict[str, Field]) -> str:
         values = [getattr(axis, attribute) for axis in (field.height, field.width)]
         return absent if None in values else " x ".join(f"{value:g}" for value in values)
 
-    rows = [("layer", "channels", "receptive field", "stride", "centre of output 0")]
+    table = PrettyTable(
+        ["layer", "channels", "receptive field", "stride", "centre of output 0"], align="l", border=False
+    )
     for name, field in fields.items():
         columns = text(field, "size", "whole input"), text(field, "stride", "-"), text(field, "centre", "-")
-        rows.append((name, str(field.channels), *columns))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+        table.add_row([name, field.channels, *columns])
+    return table.get_string()
 
 
 @contextmanager
@@ -192,7 +194,7 @@ class EffectiveFields:
     def __init__(self, model: nn.Layer, names: Iterable[str]):
         self.model = model
         self.names = list(names)
-        self.centres: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, tuple] = {}
         self._sums = dict.fromkeys(self.names, 0)
 
     def add(self, x: paddle.Tensor) -> None:
@@ -203,10 +205,19 @@ class EffectiveFields:
             row, column = output.shape[2] // 2, output.shape[3] // 2
             gradient = np.abs(_gradient(output[:, :, row, column], x))
             self._sums[name] = self._sums[name] + gradient.sum(axis=(0, 1), dtype=np.float64)
-            self.centres[name] = tuple(
-                int((index + 0.5) * size / length)
-                for index, size, length in zip((row, column), x.shape[2:], output.shape[2:])
-            )
+            self._places[name] = tuple(zip((row, column), x.shape[2:], output.shape[2:]))
+
+    def centre(self, name: str, field: Field) -> tuple[int, int]:
+        """The pixel (row, column) that the output whose gradient was taken is centred on, by its theoretical field.
+
+        Where the field is the whole input, and so has no centre: index * stride, as in a network of padded
+        convolutions, whose strides begin at pixel 0.
+        """
+        pixels = []
+        for axis, (index, size, length) in zip((field.height, field.width), self._places[name]):
+            stride = size / length if axis.stride is None else axis.stride
+            pixels.append(min(int(np.floor((axis.centre or 0) + index * stride + 0.5)), size - 1))
+        return pixels[0], pixels[1]
 
     def shares(self, name: str) -> np.ndarray:
         """The share of each pixel in the gradient of the map (H, W); they sum to 1."""

@@ -16,15 +16,23 @@ from paddleseg.cvlibs import Config
 from paddleseg.utils import get_sys_env
 
 import paddleseg_ext
-from paddleseg_ext.analysis.boundary_pictures import boundary_probability, grey, mark_boundary
+from paddleseg_ext.analysis.boundary_pictures import boundary_probability, grey, label_boundary
 from paddleseg_ext.analysis.boundary_quality import BoundaryQuality
 from paddleseg_ext.analysis.heat_map import grad_cam, heat_overlay
 from paddleseg_ext.analysis.pictures import Classes, Picture
-from paddleseg_ext.analysis.segmentation import Segmenter, colour_map
+from paddleseg_ext.analysis.segmentation import colour_map
+from paddleseg_ext.command import one_line
 from paddleseg_ext.files import write_whole
+from paddleseg_ext.segmenter import Segmenter
 
 BOUNDARY_WIDTH = 2  # pixels that a boundary may be off for the F-score
-PAGE_WIDTH = 480  # pixels; larger pictures are made smaller for the page
+NEAR_BOUNDARY = 3  # pixels on either side of the label's boundary within which an error is one of drawing it
+ERRORS = {  # RGB; told apart by colour-blind readers too (Okabe and Ito)
+    f"wrong within {NEAR_BOUNDARY} px of a boundary": (0, 114, 178),
+    "wrong elsewhere": (213, 94, 0),
+}
+PAGE_WIDTH = 960  # pixels; larger pictures are made smaller for the page
+GREY = cv2.COLOR_GRAY2BGR
 TEMPLATE = Path(__file__).with_name("report.html")
 
 
@@ -98,27 +106,45 @@ class Image:
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture on the page."""
+    """A picture on the page; `heat_error` says why it has no heat maps."""
 
     score: Score
     images: list[Image]
     heat_maps: list[Image]
+    heat_error: str | None = None
 
 
-def make_entry(score: Score, image: np.ndarray, segmenter: Segmenter, classes: Classes, layer: str) -> Entry:
-    """Everything the page shows of a BGR picture (H, W, 3)."""
+def make_entry(score: Score, image: np.ndarray, segmenter: Segmenter, classes: Classes, layer: str | None) -> Entry:
+    """Everything the page shows of a BGR picture (H, W, 3); no heat maps if `layer` is None."""
     predicted = segmenter.predict(image)
-    boundary = boundary_probability(segmenter, image)
-    images = [photo("picture", image), drawing("prediction", colour_map(predicted, classes))]
+    images = [photo("picture", image)]
+    boundaries = [drawing("predicted boundary", cv2.cvtColor(grey(boundary_probability(segmenter, image)), GREY))]
     if score.labelled:
         label = classes.read_label(score.picture.label_path, image.shape[:2])
-        wrong = (predicted != label) & (label < len(classes))
-        images.insert(1, drawing("label", colour_map(label, classes)))
-        images.append(photo("wrong pixels", mark_boundary(image, wrong)))
-    images.append(drawing("boundary", cv2.cvtColor(grey(boundary), cv2.COLOR_GRAY2BGR)))
-    heats = grad_cam(segmenter, image, layer)
-    heat_maps = [photo(classes.names[h.class_index], heat_overlay(image, h.cam, h.cam.max())) for h in heats]
-    return Entry(score, images, heat_maps)
+        edge = label_boundary(label, classes.ignore_index)
+        images.append(drawing("label", colour_map(label, classes)))
+        boundaries.insert(0, drawing("boundary of the label", cv2.cvtColor(grey(edge), GREY)))
+    images.append(drawing("prediction", colour_map(predicted, classes)))
+    if score.labelled:
+        images.append(drawing("errors", error_map(image, predicted, label, classes)))
+    heat_maps, heat_error = [], None
+    try:
+        heats = [] if layer is None else grad_cam(segmenter, image, layer)
+        heat_maps = [photo(classes.names[h.class_index], heat_overlay(image, h.cam, h.cam.max())) for h in heats]
+    except Exception as error:  # whatever a network that heat maps do not suit makes of it: the rest is still worth it
+        heat_error = one_line(error)
+    return Entry(score, images + boundaries, heat_maps, heat_error)
+
+
+def error_map(image: np.ndarray, predicted: np.ndarray, label: np.ndarray, classes: Classes) -> np.ndarray:
+    """The picture in pale grey (BGR), wrong pixels in the colours of `ERRORS`, white where nothing is labelled."""
+    labelled = label < len(classes)
+    wrong = (predicted != label) & labelled
+    near = label_boundary(label, classes.ignore_index, 2 * NEAR_BOUNDARY)
+    pale = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), GREY) // 2 + 110
+    pale[~labelled] = 255
+    pale[wrong & near], pale[wrong & ~near] = (colour[::-1] for colour in ERRORS.values())
+    return pale
 
 
 def photo(caption: str, image: np.ndarray) -> Image:
@@ -139,13 +165,15 @@ def _uri(image: np.ndarray, interpolation: int, suffix: str, mime: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(encoded).decode()}"
 
 
-def write_page(path: str, title: str, config: Config, scores: Scores, entries: list[Entry], layer: str) -> None:
-    """Write the page, whole or not at all."""
+def write_page(
+    path: str, title: str, config: Config, scores: Scores, entries: list[Entry], layer: str | None, trained: bool = True
+) -> None:
+    """Write the page, whole or not at all; `layer` is that of the heat maps, if there are any."""
     iou = class_iou(scores.confusion)
     f_score = scores.boundaries.f_score()[0]
     shares = scores.confusion / np.maximum(scores.confusion.sum(axis=1, keepdims=True), 1)
     rows = [
-        {"name": name, "colour": "#{:02x}{:02x}{:02x}".format(*colour), "iou": i, "f_score": f, "shares": share}
+        {"name": name, "colour": css(colour), "iou": i, "f_score": f, "shares": share}
         for name, colour, i, f, share in zip(scores.classes.names, scores.classes.colours, iou, f_score, shares)
     ]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -161,8 +189,15 @@ def write_page(path: str, title: str, config: Config, scores: Scores, entries: l
         rows=rows,
         entries=entries,
         layer=layer,
+        errors={kind: css(colour) for kind, colour in ERRORS.items()},
+        trained=trained,
         config=str(config),
         versions={"paddleseg_ext": paddleseg_ext.__version__, **get_sys_env()},
     )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page)
+
+
+def css(colour) -> str:
+    """An RGB colour as a page has it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -45,12 +45,12 @@ def measure(args: argparse.Namespace) -> dict:
     from paddleseg.utils import visualize
 
     from paddleseg_ext.deploy.runtimes import Deployment
-    from paddleseg_ext.deploy.streaming import Artist, Lanes, predict_pictures
+    from paddleseg_ext.deploy.streaming import Artist, ExportedSegmenter, Lanes, predict_pictures
 
     exported = Deployment(args.model_dir)
     session = exported.session(args.backend, "cpu", args.threads, args.precision)
     lanes = Lanes(lambda threads: exported.session(args.backend, "cpu", threads, args.precision), args.threads)
-    artist = Artist(visualize.get_color_map_list(256))
+    artist = Artist(np.array(visualize.get_color_map_list(256), np.uint8).reshape(-1, 3)[:256])
     with tempfile.TemporaryDirectory() as folder:
         paths = [os.path.join(folder, f"{index:04}{args.suffix}") for index in range(args.pictures)]
         for index, path in enumerate(paths):
@@ -58,7 +58,8 @@ def measure(args: argparse.Namespace) -> dict:
         prepared = exported.transforms({"img": paths[0]})["img"][None]
         half = max(1, args.pictures // 2)
         before = repeat(lambda: session(prepared), 3, half)
-        summary = predict_pictures(paths, folder, exported.transforms, lanes, artist, os.path.join(folder, "out"))
+        segmenter = ExportedSegmenter(exported.transforms, lanes)
+        summary = predict_pictures(paths, folder, segmenter, artist, os.path.join(folder, "out"))
         after = repeat(lambda: session(prepared), 3, half)
     return {"bare": 2 / (before.mean + after.mean), "streaming": summary.done / summary.seconds}
 

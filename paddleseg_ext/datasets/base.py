@@ -10,10 +10,14 @@ from paddleseg.datasets import Dataset
 from paddleseg.transforms import Compose
 from paddleseg.utils import logger
 
+from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.pairing import SPLITS, find_layout, find_partners, list_in, read_pairs
 from paddleseg_ext.datasets.palettes import LabelDecoder
 from paddleseg_ext.files import open_picture
+
+MODES = {**{split: (split,) for split in SPLITS}, "trainval": ("train", "val")}
+"""The splits of each mode."""
 
 BLANK_BYTES = 1 << 16
 """A picture of one colour compresses to less than this; only such small files are opened to look for blank ones."""
@@ -23,18 +27,19 @@ class LabelTableDataset(Dataset):
     """A data set whose label pictures go through a `LabelDecoder`.
 
     Files come from a list, as `paddleseg.datasets.Dataset` has them, or from the folders of a `Layout`. Pictures
-    without label, labels without picture and blank pictures are skipped and counted in one warning. Mode "test"
-    is evaluated like "val"; list lines without label are allowed in it.
+    without label, labels without picture and blank pictures are skipped and counted in one warning. Mode "trainval"
+    is trained like "train", on train and val together. Mode "test" is evaluated like "val"; list lines without label
+    are allowed in it.
 
     Args:
-        train_path, val_path, test_path: the list of each mode; `dataset_root`/<mode>.txt if there is one; else the
+        train_path, val_path, test_path: the list of each split; `dataset_root`/<split>.txt if there is one; else the
             folders are searched.
         Others are those of `paddleseg.datasets.Dataset`.
 
     Raises:
         ValueError: unknown mode; a list line with a wrong number of fields or a path out of `dataset_root`.
         FileNotFoundError: no `dataset_root` or list.
-        UserError: neither lists nor folders of the layout.
+        UserError: neither lists nor folders of the layout; a list of one split of "trainval" and none of the other.
     """
 
     NUM_CLASSES: int
@@ -62,19 +67,23 @@ class LabelTableDataset(Dataset):
         self.num_classes = self.NUM_CLASSES
         self.ignore_index = self.IGNORE_INDEX
         self.edge = edge
-        if self.mode not in SPLITS:
-            raise ValueError(f"mode: {mode}, expected one of {', '.join(SPLITS)}")
+        if self.mode not in MODES:
+            raise ValueError(f"mode: {mode}, expected one of {', '.join(MODES)}")
         if not os.path.isdir(dataset_root):
             raise FileNotFoundError(f"dataset_root: {dataset_root}: there is no such folder")
 
-        list_path = {"train": train_path, "val": val_path, "test": test_path}[self.mode]
-        list_path = list_path or list_in(dataset_root, self.mode)
-        if list_path is not None:
-            files, alone = self._from_list(list_path, separator), 0
+        lists = {"train": train_path, "val": val_path, "test": test_path}
+        lists = {split: lists[split] or list_in(dataset_root, split) for split in MODES[self.mode]}
+        files, alone = [], 0
+        if any(lists.values()):
+            for split, path in lists.items():
+                files += self._from_list(split, path, separator)
         else:
-            partners = find_partners(dataset_root, find_layout(dataset_root, self.LAYOUT), self.mode)
-            files = [[os.path.join(dataset_root, file) for file in pair] for pair in partners.pairs]
-            alone = len(partners.images_alone) + len(partners.labels_alone)
+            layout = find_layout(dataset_root, self.LAYOUT)
+            for split in lists:
+                partners = find_partners(dataset_root, layout, split)
+                files += [[os.path.join(dataset_root, file) for file in pair] for pair in partners.pairs]
+                alone += len(partners.images_alone) + len(partners.labels_alone)
         self.file_list = [pair for pair in files if not is_blank(pair[0])]
         blank = len(files) - len(self.file_list)
         if blank or alone:
@@ -83,8 +92,14 @@ class LabelTableDataset(Dataset):
                 "(tools/check_dataset.py names them)"
             )
 
-    def _from_list(self, list_path: str, separator: str) -> list[list[str | None]]:
-        pairs = read_pairs(list_path, self.dataset_root, separator, labels_optional=self.mode == "test")
+    def _from_list(self, split: str, path: str | None, separator: str) -> list[list[str | None]]:
+        if path is None:
+            raise UserError(
+                f"mode {self.mode}: there is no list of {split}, neither {split}_path nor "
+                f"{os.path.join(self.dataset_root, split)}.txt: write it (tools/create_dataset_list.py), or take "
+                "the other list away too, and the folders are searched"
+            )
+        pairs = read_pairs(path, self.dataset_root, separator, labels_optional=split == "test")
         return [[image, label[0] if label else None] for image, *label in pairs]
 
     def __getitem__(self, index: int) -> dict:
@@ -93,7 +108,7 @@ class LabelTableDataset(Dataset):
         if label is not None:
             data["label"] = self.decoder.read(label)
             self._check_size(image, label, data["label"])
-        if self.mode == "train":
+        if self.mode in ("train", "trainval"):
             data["gt_fields"].append("label")
             data = self.transforms(data)
             if self.edge:

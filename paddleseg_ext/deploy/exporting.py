@@ -25,7 +25,7 @@ from paddleseg.transforms import Compose
 from paddleseg.utils import logger
 
 from paddleseg_ext.builder import Builder, list_images
-from paddleseg_ext.command import UserError
+from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.data_tools.sample_errors import TransformsWithFileNames
 from paddleseg_ext.deploy.comparison import Comparison, compare
 from paddleseg_ext.deploy.folding import fold_batch_norms
@@ -75,7 +75,7 @@ def export(
     shape = input_shape or DYNAMIC_SHAPE
     # labels are judged by the scores behind them
     eager = EagerSession(with_output_op(network, "none" if output_op == "argmax" else output_op))
-    expected = [eager(picture) for picture in pictures]
+    pictures, expected = outputs_of(eager, pictures, keep_to_shape=input_shape is not None)
     if fold:
         folding, comparison = fold_and_compare(network, pictures)
         logger.info(str(folding))
@@ -87,7 +87,11 @@ def export(
         whole = os.path.join(folder, "whole")  # files appear whole or not at all
         exported = write_folder(network, whole, transforms, shape, output_op, onnx)
         for backend in ("inference", "onnxruntime") if onnx else ("inference",):
-            comparisons.append(compare(f"{backend} against eager", expected, exported.session(backend), pictures))
+            session = exported.session(backend)
+            try:
+                comparisons.append(compare(f"{backend} against eager", expected, session, pictures))
+            except Exception as error:
+                raise UserError(f"nothing is written: {one_line(error)}{_static_hint(shape)}") from error
         require_passed(comparisons)
         report["comparisons"] = [comparison.to_dict() for comparison in comparisons]
 
@@ -108,6 +112,43 @@ def export(
         for name in os.listdir(whole):
             os.replace(os.path.join(whole, name), os.path.join(save_dir, name))
     return report
+
+
+def outputs_of(
+    session: EagerSession, pictures: Sequence[np.ndarray], keep_to_shape: bool
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The pictures whose sizes the network takes, and its outputs for them.
+
+    Raises:
+        UserError: none of them, or not the one of a fixed shape (`keep_to_shape`).
+    """
+    taken, outputs, refused = [], [], {}
+    for picture in pictures:
+        try:
+            outputs.append(session(picture))
+            taken.append(picture)
+        except UserError as error:
+            if keep_to_shape:
+                raise
+            refused["x".join(map(str, picture.shape[2:]))] = error
+    if not taken:
+        (first, *_) = refused.values()
+        raise UserError(
+            f"the network takes an input of none of the sizes {', '.join(refused)} ({one_line(first)}): name one that "
+            "it takes by --input_shape 1 3 HEIGHT WIDTH"
+        )
+    if refused:
+        logger.warning(
+            f"the network takes no input of height x width {', '.join(refused)}, so that was not checked: pictures of "
+            "such sizes need a Resize or Padding in val_dataset.transforms"
+        )
+    return taken, outputs
+
+
+def _static_hint(shape: list) -> str:
+    if -1 not in shape:
+        return ""
+    return "; the network may fix its sizes when it is exported: try --input_shape 1 3 HEIGHT WIDTH"
 
 
 def fold_and_compare(network: paddle.nn.Layer, pictures: Sequence[np.ndarray]):
@@ -138,7 +179,10 @@ def write_folder(network, folder: str, transforms: list, shape: list, output_op:
     static = paddle.jit.to_static(
         wrapped, input_spec=[paddle.static.InputSpec(list(shape), "float32")], full_graph=True
     )
-    paddle.jit.save(static, os.path.join(folder, "model"))
+    try:
+        paddle.jit.save(static, os.path.join(folder, "model"))
+    except Exception as error:  # whatever the network does that a static graph cannot
+        raise UserError(f"the network cannot be exported: {one_line(error)}{_static_hint(shape)}") from error
     deploy = {
         "model": "model.json" if os.path.exists(os.path.join(folder, "model.json")) else "model.pdmodel",
         "params": "model.pdiparams",

@@ -136,6 +136,7 @@ class InferenceSession(Session):
             config.disable_gpu()
             config.set_cpu_math_library_num_threads(threads or os.cpu_count())
             config.enable_mkldnn()
+            config.delete_pass("onednn_placement_pass")  # Paddle 3.3 cannot run single operators on oneDNN
             if precision == "bfloat16":
                 config.enable_mkldnn_bfloat16()
             elif precision != "float32":

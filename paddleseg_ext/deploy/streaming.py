@@ -22,12 +22,15 @@ from typing import Callable, NamedTuple
 
 import cv2
 import numpy as np
-from paddleseg.transforms import Compose, Normalize
+from paddleseg.transforms import Compose
 from paddleseg.utils import visualize
 from tqdm import tqdm
 
+from paddleseg_ext.analysis.pictures import Classes
+from paddleseg_ext.analysis.segmentation import add_legend
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.files import open_picture, read_image, replacing, write_image
+from paddleseg_ext.files import read_image, replacing, write_image
+from paddleseg_ext.segmenter import Segmenter, prepare
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm")
 WORKERS = 4  # at most: each has its own copy of the network
@@ -54,18 +57,23 @@ class Lanes:
         return self.own.session(pictures)
 
 
-class Shared:
-    """One session for all threads, one call at a time: for eager Paddle, which has all cores anyway."""
+class ExportedSegmenter:
+    """An exported network that returns labels, in the shape of a `Segmenter`.
 
-    workers = 2
+    Args:
+        transforms: of `Deployment`.
+        network: from inputs (N, C, H, W) to labels (N, H, W).
+    """
 
-    def __init__(self, session: Callable):
-        self.session = session
-        self.lock = threading.Lock()
+    def __init__(self, transforms: Compose, network: Lanes):
+        self.transforms = transforms
+        self.network = network
+        self.workers = network.workers
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        with self.lock:
-            return self.session(pictures)
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """The predicted classes (H, W), uint8, of a BGR picture (H, W, 3)."""
+        data = prepare(image, self.transforms)
+        return restore_size(self.network(data["img"][None])[0], data["trans_info"])
 
 
 @dataclass
@@ -131,12 +139,14 @@ class Artist:
     """Draws labels as PaddleSeg's predict does.
 
     Args:
-        colours: R, G, B, R, G, B, ... of PaddleSeg's `get_color_map_list`.
+        colours: (256, 3) RGB uint8.
+        legend: the classes to name below each picture, if any.
     """
 
-    def __init__(self, colours: list[int]):
-        self.palette = colours
-        self.bgr = np.array(colours[:768], np.uint8).reshape(256, 1, 3)[:, :, ::-1].copy()
+    def __init__(self, colours: np.ndarray, legend: Classes | None = None):
+        self.palette = colours.ravel().tolist()
+        self.bgr = np.ascontiguousarray(colours.reshape(256, 1, 3)[:, :, ::-1])
+        self.legend = legend
 
     def blend(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The picture (H, W, 3) BGR under the colours of its labels (H, W) uint8."""
@@ -144,7 +154,10 @@ class Artist:
 
     def write(self, save_dir: str, name: str, image: np.ndarray, labels: np.ndarray) -> None:
         """PaddleSeg's two pictures: added_prediction/<name> and pseudo_color_prediction/<name without suffix>.png."""
-        write_image(os.path.join(save_dir, "added_prediction", name), self.blend(image, labels))
+        added = self.blend(image, labels)
+        if self.legend is not None:
+            added = add_legend(added, labels, self.legend)
+        write_image(os.path.join(save_dir, "added_prediction", name), added)
         path = os.path.join(save_dir, "pseudo_color_prediction", os.path.splitext(name)[0] + ".png")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with replacing(path) as partial:
@@ -152,41 +165,16 @@ class Artist:
 
 
 def predict_pictures(
-    paths: list[str],
-    folder: str | None,
-    transforms: Compose,
-    network: Lanes | Shared,
-    artist: Artist,
-    save_dir: str,
+    paths: list[str], folder: str | None, segmenter: Segmenter | ExportedSegmenter, artist: Artist, save_dir: str
 ) -> Summary:
     """Label pictures and write what PaddleSeg's predict writes."""
 
     def work(path):
         image = read_image(path)
         name = os.path.relpath(path, folder) if folder else os.path.basename(path)
-        artist.write(save_dir, name, image, label(image, transforms, network))
+        artist.write(save_dir, name, image, segmenter.predict(image))
 
-    return stream(paths, work, lambda _: None, network.workers, len(paths))
-
-
-def label(image: np.ndarray, transforms: Compose, network: Callable) -> np.ndarray:
-    """The labels (H, W) uint8 of a picture (H, W, 3) BGR."""
-    data = prepare(image, transforms)
-    return restore_size(network(data["img"][None])[0], data["trans_info"])
-
-
-def prepare(image: np.ndarray, transforms: Compose) -> dict:
-    """``transforms({"img": image})`` of a picture (H, W, 3) BGR.
-
-    Where nothing is done but `Normalize`, it looks up what that makes of the 256 values, in a fifth of the time.
-    """
-    operations = transforms.transforms
-    if [type(operation) for operation in operations] != [Normalize] or not transforms.to_rgb:
-        return transforms({"img": image.astype(np.float32)})
-    values = np.arange(256, dtype=np.float32).repeat(3).reshape(256, 1, 3)
-    tables = cv2.split(operations[0]({"img": values})["img"])
-    planes = [cv2.LUT(plane, table) for plane, table in zip(cv2.split(image)[::-1], tables)]
-    return {"img": np.stack(planes), "trans_info": []}
+    return stream(paths, work, lambda _: None, segmenter.workers, len(paths))
 
 
 class Frame(NamedTuple):
@@ -199,7 +187,7 @@ class Frame(NamedTuple):
         return f"frame {self.index}"
 
 
-def predict_video(path: str, transforms: Compose, network: Lanes | Shared, artist: Artist, save_dir: str) -> Summary:
+def predict_video(path: str, segmenter: Segmenter | ExportedSegmenter, artist: Artist, save_dir: str) -> Summary:
     """Label a video's frames and write <save_dir>/added_prediction/<name>.mp4.
 
     Raises:
@@ -225,10 +213,10 @@ def predict_video(path: str, transforms: Compose, network: Lanes | Shared, artis
             decodes, image = capture.read()
 
     def work(frame):
-        return artist.blend(frame.image, label(frame.image, transforms, network))
+        return artist.blend(frame.image, segmenter.predict(frame.image))
 
     total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
-    summary = stream(frames(), work, writer.write, network.workers, total, "frame")
+    summary = stream(frames(), work, writer.write, segmenter.workers, total, "frame")
     writer.release()
     partial.replace(target)
     return summary
@@ -244,15 +232,3 @@ def restore_size(labels: np.ndarray, trans_info: list) -> np.ndarray:
         elif kind == "padding":
             labels = labels[:height, :width]
     return np.ascontiguousarray(labels)
-
-
-def unreadable_picture(path: str) -> str | None:
-    """Why a picture file does not decode, or None if it does."""
-    try:
-        with open_picture(path) as picture:
-            picture.load()  # reads to the end: a file cut short fails here, where OpenCV pads it
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's PNG reader raises SyntaxError
-        return str(error)
-    if not cv2.haveImageReader(path):
-        return "OpenCV has no reader for it"
-    return None

@@ -6,7 +6,7 @@ losses need nothing but labels; who has boundary labels of his own hands them ov
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import paddle
 import paddle.nn.functional as F
@@ -15,6 +15,7 @@ from paddleseg.cvlibs import manager
 
 from paddleseg_ext.boundary import DEFAULT_WIDTH, binary_boundary, class_boundary
 from paddleseg_ext.losses.common import at_least_float32, check_shapes, without_amp
+from paddleseg_ext.losses.ohem import WeightedOhemCrossEntropyLoss
 
 
 @without_amp
@@ -43,28 +44,6 @@ def balanced_bce(logits: paddle.Tensor, target: paddle.Tensor, valid: paddle.Ten
     loss = negative.sum(axes) / pixels * (entropy * positive).sum(axes)
     loss += positive.sum(axes) / pixels * (entropy * negative).sum(axes)
     return loss.sum() / pixels
-
-
-@without_amp
-def ohem_cross_entropy(
-    logits: paddle.Tensor, labels: paddle.Tensor, thresh: float, min_kept: int, ignore_index: int = 255
-) -> paddle.Tensor:
-    """Mean cross entropy of the hard pixels: whose class got a probability up to `thresh`, or the `min_kept` hardest.
-
-    The same choice as PaddleSeg's `OhemCrossEntropyLoss`, without a value that travels to the host in between.
-
-    Args:
-        logits: (N, K, H, W).
-        labels: integers (N, H, W).
-    """
-    losses = F.cross_entropy(
-        at_least_float32(logits).transpose([0, 2, 3, 1]), labels, ignore_index=ignore_index, reduction="none"
-    ).flatten()
-    valid = (labels != ignore_index).flatten()
-    hardness = losses.detach()  # 0 where ignored
-    kth = paddle.topk(hardness, min(min_kept, hardness.shape[0]), sorted=False)[0].min()
-    kept = (valid & (hardness >= paddle.clip(kth, max=-math.log(thresh)))).astype(losses.dtype)
-    return (losses * kept).sum() / paddle.clip(kept.sum(), min=1)
 
 
 @manager.LOSSES.add_component
@@ -120,16 +99,50 @@ class MultiClassBoundaryLoss(BoundaryBCELoss):
 
 
 @manager.LOSSES.add_component
-class BoundaryAwareOhemCrossEntropyLoss(nn.Layer):
+def EdgeLabelBCELoss(ignore_index: int = 255) -> BCELoss:
+    """`balanced_bce` of boundary logits against the boundary labels that the transform `AddEdgeLabel` draws.
+
+    What the official SANet trains its boundary head with, with the coefficient 20: every pixel counts; ignored ones
+    have boundaries like any other, the padding of small pictures has none.
+
+    Args:
+        ignore_index: what labels are padded with; PaddleSeg's builder gives it to every loss.
+    """
+    return BCELoss(ignore_index)
+
+
+class BCELoss(nn.Layer):
+    """What `EdgeLabelBCELoss` builds: PaddleSeg's trainer hands boundary labels to losses of just this class name."""
+
+    edge_label = True
+
+    def __init__(self, ignore_index: int):
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: paddle.Tensor, edges: paddle.Tensor | None) -> paddle.Tensor:
+        """logits (N, 1, H, W), edges (N, H, W): 1 on boundaries, `ignore_index` in padding, 0 elsewhere."""
+        if edges is None:
+            raise ValueError(
+                "EdgeLabelBCELoss: the data set gives no boundary labels: add `- type: AddEdgeLabel` to the front of "
+                "train_dataset.transforms"
+            )
+        check_shapes(logits, edges, channels=1)
+        edges = edges.unsqueeze(1)
+        boundary = (edges != 0) & (edges != self.ignore_index)
+        return balanced_bce(logits, boundary, paddle.ones_like(boundary))
+
+
+@manager.LOSSES.add_component
+class BoundaryAwareOhemCrossEntropyLoss(WeightedOhemCrossEntropyLoss):
     """`ohem_cross_entropy` of the main logits on the pixels that the network itself holds for boundary.
 
     Those are the pixels where sigmoid(boundary logit) > `boundary_thresh`, of any channel if there are many. No
     gradient goes to the boundary logits.
 
     Args:
-        thresh, min_kept: see `ohem_cross_entropy`.
+        thresh, min_kept, weight, ignore_index: see `WeightedOhemCrossEntropyLoss`.
         boundary_thresh: a probability.
-        ignore_index: the label that means nothing.
     """
 
     def __init__(
@@ -137,15 +150,11 @@ class BoundaryAwareOhemCrossEntropyLoss(nn.Layer):
         thresh: float = 0.9,
         min_kept: int = 131072,
         boundary_thresh: float = 0.8,
+        weight: Sequence[float] | None = None,
         ignore_index: int = 255,
     ):
-        super().__init__()
-        if not 0 < thresh <= 1 or min_kept < 1:
-            raise ValueError(f"thresh is {thresh}, min_kept {min_kept}; expected a probability and at least 1 pixel")
-        self.thresh = thresh
-        self.min_kept = min_kept
+        super().__init__(thresh, min_kept, weight, ignore_index)
         self.boundary_thresh = boundary_thresh
-        self.ignore_index = ignore_index
 
     def forward(self, logits: tuple[paddle.Tensor, paddle.Tensor], labels: paddle.Tensor) -> paddle.Tensor:
         """logits: the main (N, K, H, W) and the boundary logits (N, any, H, W); labels (N, H, W)."""
@@ -154,4 +163,4 @@ class BoundaryAwareOhemCrossEntropyLoss(nn.Layer):
         check_shapes(boundary, labels)
         on_boundary = F.sigmoid(at_least_float32(boundary.detach()).max(axis=1)) > self.boundary_thresh
         labels = paddle.where(on_boundary, labels, paddle.full_like(labels, self.ignore_index))
-        return ohem_cross_entropy(main, labels, self.thresh, self.min_kept, self.ignore_index)
+        return super().forward(main, labels)

@@ -33,3 +33,17 @@ def check_shapes(logits: paddle.Tensor, labels: paddle.Tensor, channels: int | N
             f"logits have the shape {list(logits.shape)}, labels {list(labels.shape)}; "
             f"expected (N, {channels or 'C'}, H, W) and (N, H, W)"
         )
+
+
+def check_class_logits(logits: paddle.Tensor, labels: paddle.Tensor) -> None:
+    """Raises ValueError unless logits (N, K, H, W) of two classes or more go with integer labels (N, H, W)."""
+    check_labels(labels)
+    check_shapes(logits, labels)
+    if logits.shape[1] < 2:
+        raise ValueError(f"logits have the shape {list(logits.shape)}: one class; expected two or more")
+
+
+def check_labels(labels: paddle.Tensor) -> None:
+    """Raises ValueError unless labels are integers."""
+    if labels.dtype not in (paddle.int64, paddle.int32, paddle.int16, paddle.int8, paddle.uint8):
+        raise ValueError(f"labels are {labels.dtype}; expected integers, as of labels.astype('int64')")

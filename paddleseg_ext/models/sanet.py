@@ -13,6 +13,7 @@ from paddleseg.utils import utils
 from paddleseg_ext.layers.attention import SimpleAttentionDecoder
 from paddleseg_ext.layers.basic import bn_relu_conv, init_convolutions, resize_to
 from paddleseg_ext.layers.pyramid_pooling import APPPM
+from paddleseg_ext.models.sanet_encoder import SANetEncoder_S
 
 OUTPUTS = ("main", "aux", "boundary", "boundary_aware")
 
@@ -23,29 +24,29 @@ class SANet(nn.Layer):
 
     Args:
         num_classes: K.
-        backbone: a `SANetEncoder`.
+        backbone: a `SANetEncoder`; None is `SANetEncoder_S`.
         context: a context module (`APPPM`, `DAPPM`, ...) from the backbone's last width to its first; None is `APPPM`.
         head_channels: width of the main and the auxiliary head.
         outputs: what the network returns in training, in the order of the losses in the YAML and "main" first:
             "main" and "aux" logits (N, K, H, W), "boundary" logits (N, boundary_classes, H, W), and "boundary_aware",
             the pair of main and boundary logits, which needs "boundary" beside it. A head that no output needs is
             not built.
-        boundary_classes: 1 for `BoundaryBCELoss`, K for `MultiClassBoundaryLoss`.
+        boundary_classes: 1 for `EdgeLabelBCELoss` and `BoundaryBCELoss`, K for `MultiClassBoundaryLoss`.
         spatial_fusion: see `SimpleAttentionDecoder`.
-        align_corners: how logits are resized to the picture's size.
+        align_corners: how logits are enlarged to the picture's size; there alone the authors align the corners.
         pretrained: path or address of a `.pdparams` file; what differs in shape (other classes) starts afresh.
     """
 
     def __init__(
         self,
         num_classes: int,
-        backbone: nn.Layer,
+        backbone: nn.Layer | None = None,
         context: nn.Layer | None = None,
         head_channels: int = 64,
         outputs: Sequence[str] = OUTPUTS,
         boundary_classes: int = 1,
         spatial_fusion: str = "add",
-        align_corners: bool = False,
+        align_corners: bool = True,
         pretrained: str | None = None,
     ):
         super().__init__()
@@ -56,6 +57,7 @@ class SANet(nn.Layer):
             raise ValueError(f"outputs is {self.outputs}; 'boundary_aware' trains no boundary head: add 'boundary'")
         self.align_corners = align_corners
 
+        backbone = SANetEncoder_S() if backbone is None else backbone
         if len(backbone.feat_channels) != 5 or len(set(backbone.feat_channels[:3])) != 1:
             raise ValueError(
                 f"backbone {type(backbone).__name__} has maps of {backbone.feat_channels} channels; "

@@ -20,12 +20,15 @@ from paddleseg_ext.files import expands_beyond, read_bytes
 OPCODES = (
     "PROTO FRAME MARK STOP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINSTRING SHORT_BINSTRING "
     "BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
-    "EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD "
+    "EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS EMPTY_SET ADDITEMS "
+    "GLOBAL STACK_GLOBAL REDUCE BUILD "
     "BINGET LONG_BINGET BINPUT LONG_BINPUT MEMOIZE"
 )
 NAME_TABLE = "StructuredToParameterName@@"  # beside the weights of a layer: what Paddle calls each of them
 MANY_VALUES = 100_000  # fewer than these are no trouble
-SLICES = "UnpackBigParamInfor@@"  # beside parameters of over 1 GiB that protocols 2 and 3 cut up
+SLICES = "UnpackBigParamInfor@@"  # beside parameters of over 1 GiB, which protocols 2 and 3 cut up
+PLAIN_KEYS = (str, int, float, complex, bytes, type(None), np.generic)
+MAX_KEY_PARTS = 100  # of a tuple: the hash of nested ones may take for ever
 
 
 class _Refused(Exception):
@@ -58,12 +61,19 @@ def read_pickle(file, encoding: str = "latin1", name: str | None = None):
         if expands_beyond(content, max(file.tell() - start, MANY_VALUES)):
             raise _Refused("refers to its own parts so often that it never ends")
         if isinstance(content, dict) and SLICES in content:
-            raise _Refused("holds a parameter in slices: save it with paddle.save(..., protocol=4)")
+            _join_slices(content)
     except _Refused as error:
         raise UserError(f"{name}: refused, since it {error}") from error
     except Exception as error:  # foreign bytes make a reader fail in many ways
         raise UserError(f"{name}: not a whole file of paddle.save: copy or download it again") from error
     return content
+
+
+def _join_slices(content: dict) -> None:
+    """Put together, in `content`, the parameters that it holds in slices: {name: {"OriginShape", "slices": names}}."""
+    for name, info in content.pop(SLICES).items():
+        parts = [content.pop(part) for part in info["slices"]]  # each slice once: nothing multiplies
+        content[name] = np.concatenate(parts).reshape(info["OriginShape"])
 
 
 def _is_named_array(value) -> bool:
@@ -96,10 +106,33 @@ def _encode(text: bytes | str, *_) -> bytes:
     return text.encode("latin1") if isinstance(text, str) else bytes(memoryview(text))
 
 
+def _set_of(items: list = ()) -> set:
+    for item in items:
+        _require_plain(item)
+    return set(items)
+
+
+def _require_plain(key) -> None:
+    if isinstance(key, PLAIN_KEYS):
+        return
+    if not isinstance(key, tuple) or expands_beyond(key, MAX_KEY_PARTS):
+        raise _Refused(f"has a {type(key).__name__} for a name")
+
+
+def _evaluated(expression: str, names: dict) -> np.ndarray:
+    """How `paddle.save` writes a tensor of a static graph; no other expression is taken."""
+    if expression != "data" or list(names) != ["data"] or not isinstance(names["data"], np.ndarray):
+        raise _Refused(f"evaluates {str(expression)[:80]!r}")
+    return names["data"]
+
+
 GLOBALS = {
     "_codecs.encode": _encode,
     "builtins.bytes": lambda: b"",
     "builtins.tuple": tuple,
+    "builtins.complex": complex,
+    "builtins.set": _set_of,
+    "builtins.eval": _evaluated,
     "collections.OrderedDict": lambda: OrderedDict(),
     "numpy.dtype": _dtype,
     "numpy.ndarray": _ARRAY_CLASS,
@@ -135,9 +168,14 @@ class _Reader(pickle._Unpickler):
         self._set(key, value)
 
     def _set(self, key, value):
-        if not isinstance(key, (str, int)):  # the hash of nested tuples may take for ever
-            raise _Refused(f"has a {type(key).__name__} for a name")
+        _require_plain(key)
         self.stack[-1][key] = value
+
+    def load_additems(self):
+        items = self.pop_mark()
+        if not isinstance(self.stack[-1], set):
+            raise ValueError("no set to add to")
+        self.stack[-1].update(_set_of(items))
 
     def load_build(self):
         """Fills arrays; NumPy's own `__setstate__` trusts flags that could make it read any memory."""
@@ -155,4 +193,5 @@ class _Reader(pickle._Unpickler):
 
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.ADDITEMS[0]] = load_additems
     dispatch[pickle.BUILD[0]] = load_build

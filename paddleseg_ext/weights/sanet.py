@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,6 +64,24 @@ UNUSED = re.compile(r"^(spp\.process\d|seghead_d2|fc|classifier|sem_loss|bd_loss
 # Blocks of stages 1, 2, 4 and 5.
 VARIANTS = {(2, 2, 2, 2): "SANet-S", (3, 3, 9, 3): "SANet-M", (3, 3, 27, 3): "SANet-L"}
 
+# The last layers of the main and the auxiliary head, a row for each class: the authors' code builds `OFFICIAL_ROWS`
+# whatever the data set, and trains the first ones where there are fewer classes.
+CLASSIFIERS = re.compile(r"^(main|aux)_head\.1\.2\.")
+OFFICIAL_ROWS = 19
+CAMVID_CLASSES = (
+    "Bicyclist",
+    "Building",
+    "Car",
+    "Pole",
+    "Fence",
+    "Pedestrian",
+    "Road",
+    "Sidewalk",
+    "SignSymbol",
+    "Sky",
+    "Tree",
+)
+
 PARTS = {"backbone", "context", "decoder", "main_head", "aux_head", "boundary_head"}
 COLUMNS = ("matched", "missing", "left over", "wrong shape")
 
@@ -101,6 +119,7 @@ class Coverage:
     parts: dict[str, Counter] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     unused: Counter = field(default_factory=Counter)  # entries of the file that segmentation does not use
+    classes: tuple[int, int] | None = None  # of the file and of the network, where they do not fit
 
     def add(self, name: str, column: str, note: str = "") -> None:
         self.parts.setdefault(part_of(name), Counter())[column] += 1
@@ -119,12 +138,22 @@ class Coverage:
         return "\n".join([*lines, f"not used by segmentation: {unused or 'nothing'}"])
 
 
-def convert(official: dict[str, np.ndarray], shapes: dict[str, list[int]]) -> tuple[dict[str, np.ndarray], Coverage]:
+def camvid_rows(classes: Sequence[str]) -> list[int]:
+    """The row of the authors' classifiers for each of CamVid's classes, in the order of `classes`."""
+    return [CAMVID_CLASSES.index(name) for name in classes]
+
+
+def convert(
+    official: dict[str, np.ndarray], shapes: dict[str, list[int]], rows: Sequence[int] | None = None
+) -> tuple[dict[str, np.ndarray], Coverage]:
     """Renames a checkpoint's entries and compares them with a network's.
+
+    Classifiers of `OFFICIAL_ROWS` rows fit a network of fewer classes: its classes are the first rows.
 
     Args:
         official: names and values, without any ``model.`` before the names.
         shapes: our names and shapes, of the whole network or of some of its parts; other parts are passed over.
+        rows: the row of the classifiers for each class; None leaves them as they are.
 
     Returns:
         Our names and values, of all that match in name and shape; and the account of it.
@@ -142,13 +171,26 @@ def convert(official: dict[str, np.ndarray], shapes: dict[str, list[int]]) -> tu
     for name, shape in shapes.items():
         if name not in renamed:
             coverage.add(name, "missing")
-        elif list(renamed[name].shape) != list(shape):
-            coverage.add(name, "wrong shape", f"is {list(renamed[name].shape)}, needed {list(shape)}")
+            continue
+        value = renamed[name]
+        if CLASSIFIERS.match(name):
+            value = _rows_of_classes(value, shape[0], rows)
+            if value.shape[:1] != (shape[0],):
+                coverage.classes = len(value), shape[0]
+        if list(value.shape) != list(shape):
+            coverage.add(name, "wrong shape", f"is {list(value.shape)}, needed {list(shape)}")
         else:
-            matched[name] = renamed[name]
+            matched[name] = value
             coverage.add(name, "matched")
     passed_over = PARTS - {name.split(".")[0] for name in shapes}
     for name in renamed:
         if name not in shapes and name.split(".")[0] not in passed_over:
             coverage.add(name, "left over")
     return matched, coverage
+
+
+def _rows_of_classes(classifier: np.ndarray, num_classes: int, rows: Sequence[int] | None) -> np.ndarray:
+    """The rows of `num_classes` classes, in the order of `rows`; all as they are where their number fits neither."""
+    if len(classifier) not in (num_classes, max(num_classes, OFFICIAL_ROWS)):
+        return classifier
+    return classifier[list(range(num_classes) if rows is None else rows)]

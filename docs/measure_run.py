@@ -1,0 +1,123 @@
+"""Measure a finished training on its validation and its test pictures and keep the figures in docs/results.
+
+    python docs/measure_run.py --config CONFIG --seed 1 --run_dir output --name NAME
+
+writes docs/results/NAME.json: how the network was trained, and mIoU, accuracy, IoU of each class, boundary IoU and
+F-score of its last weights; for a network with an SE branch also how well it knows which classes a picture shows. The
+scalars of the training (it needs --use_vdl) go into NAME.csv. make_figures.py makes the documentation's tables of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+
+from paddleseg_ext.command import UserError, run
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, help="the YAML of the training")
+    parser.add_argument("--run_dir", required=True, help="its --save_dir")
+    parser.add_argument("--seed", required=True, type=int, help="its --seed")
+    parser.add_argument("--name", required=True, help="name of the files in docs/results")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
+    parser.add_argument("--opts", nargs="+", help="key=value changes of the YAML")
+    return parser.parse_args()
+
+
+def main(args):
+    from paddleseg_ext.builder import load_config, load_network
+    from paddleseg_ext.files import write_whole
+
+    config = load_config(args.config, opts=args.opts)
+    weights = Path(args.run_dir) / f"iter_{config.iters}" / "model.pdparams"
+    if not weights.is_file():
+        raise UserError(f"--run_dir {args.run_dir}: no {weights.name} of iteration {config.iters}: train to its end")
+    network = load_network(config, str(weights), args.device)
+    config_path = os.path.relpath(os.path.realpath(args.config), Path(__file__).resolve().parents[1])
+    result = {
+        "config": config_path,
+        "command": f"paddleseg-ext train --config {config_path} --device cpu --seed {args.seed} --do_eval --use_vdl",
+        "seed": args.seed,
+        "iterations": config.iters,
+        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "stack": {name: importlib.metadata.version(name) for name in ("paddlepaddle", "paddleseg")},
+        "best_val_mIoU": best_score(args.run_dir),
+        **{split: measure(network, config, split) for split in ("val", "test")},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    write_whole(str(RESULTS / f"{args.name}.json"), json.dumps(result, indent=1) + "\n")
+    write_curves(args.run_dir, RESULTS / f"{args.name}.csv")
+    print(f"Written: {RESULTS / args.name}.json and .csv")
+
+
+def measure(network, config, split: str) -> dict:
+    """The scores of `network` on a split, in percent with two digits."""
+    from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries
+    from paddleseg_ext.analysis.class_presence import average_precision, predict_presence
+    from paddleseg_ext.analysis.pictures import Classes
+    from paddleseg_ext.builder import Builder
+
+    config.dic["val_dataset"]["mode"] = split
+    dataset = Builder(config).val_dataset
+    names = Classes.of(config).names
+    report = evaluate_boundaries(network, dataset, names, print_detail=False)
+    result = {
+        "mIoU": percent(report["mIoU"]),
+        "accuracy": percent(report["Acc"]),
+        "IoU": {name: percent(scores["iou"]) for name, scores in report["classes"].items()},
+        **{
+            key: {w: percent(v) for w, v in report["mean"][key].items()} for key in ("boundary_iou", "boundary_f_score")
+        },
+    }
+    if hasattr(network, "se_layer"):
+        precision, prior = average_precision(*predict_presence(network, dataset))
+        result["presence"] = {"average_precision": percent(precision), "prior": percent(prior)}
+    return result
+
+
+def percent(share: float) -> float:
+    return round(100 * float(share), 2)
+
+
+def best_score(run_dir: str) -> dict:
+    """The best mIoU on the validation pictures during the training, and its iteration."""
+    newest = max(Path(run_dir).glob("iter_*/scores.json"), key=lambda path: int(path.parent.name.split("_")[1]))
+    score, iteration = json.loads(newest.read_text())["model"]
+    return {"mIoU": percent(score), "iteration": iteration}
+
+
+def write_curves(run_dir: str, path: Path) -> None:
+    """The scalars that the training logged for VisualDL, a line an iteration."""
+    import runpy
+    import shutil
+    import sys
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        sys.argv = ["training_curves", "--log_dir", run_dir, "--save_dir", folder]
+        try:
+            runpy.run_path(str(Path(__file__).parents[1] / "tools" / "training_curves.py"), run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
+        shutil.copyfile(Path(folder) / "training.csv", path)
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    run(main, parse_args)

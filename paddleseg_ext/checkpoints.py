@@ -1,0 +1,28 @@
+"""The checkpoints ``iter_N`` that a training leaves in its folder."""
+
+from __future__ import annotations
+
+import os
+
+
+def numbered_checkpoints(save_dir: str) -> list[tuple[int, str]]:
+    """(iteration, folder) of each checkpoint in `save_dir`, complete or not, in the order of iterations."""
+    found = []
+    for name in os.listdir(save_dir):
+        prefix, _, number = name.rpartition("_")
+        folder = os.path.join(save_dir, name)
+        if prefix == "iter" and number.isdecimal() and os.path.isdir(folder):
+            found.append((int(number), folder))
+    return sorted(found)
+
+
+def newest_checkpoint(save_dir: str, use_ema: bool = False) -> str | None:
+    """The newest complete checkpoint in `save_dir`; None if it holds none."""
+    complete = [folder for _, folder in numbered_checkpoints(save_dir) if not missing_files(folder, use_ema)]
+    return complete[-1] if complete else None
+
+
+def missing_files(checkpoint: str, use_ema: bool = False) -> list[str]:
+    """What a checkpoint lacks to go on from; a run that was killed while it wrote leaves one with gaps."""
+    files = ["model.pdparams", "model.pdopt", *(["ema_model.pdparams"] if use_ema else [])]
+    return [name for name in files if not os.path.isfile(os.path.join(checkpoint, name))]

@@ -1,0 +1,187 @@
+"""Predicted boundaries move towards the true ones: the active boundary loss (Wang et al., AAAI 2022).
+
+Legend: N pictures, K classes, P pixels from which a predicted boundary is grown, 3×3 each.
+"""
+
+from __future__ import annotations
+
+import math
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddleseg.cvlibs import manager
+
+from paddleseg_ext.boundary import FAR, changes, squared_distances
+from paddleseg_ext.losses.common import at_least_float32, check_class_logits, without_amp
+
+# (down, right); of equally good ones the first is taken, and a pixel stays only where that is better than to move
+DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (-1, 1), (1, 1), (-1, -1), (1, -1), (0, 0))
+STAY = 8
+STRIP = 2**20  # logits at a time: temporary copies that stay in a processor's cache, and small beside the logits
+MAX_DISTANCE = 20  # pixels; what is further away pulls no harder
+
+
+@without_amp
+def active_boundary(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: int = 255) -> paddle.Tensor:
+    """The active boundary loss of main logits against labels; see `ActiveBoundaryLoss`.
+
+    Only the pixels around predicted boundaries are looked at, 5×5 around each of P, a number that the picture's size
+    fixes: no shape depends on values, nothing goes to the host, and the work beside finding them does not grow with N.
+
+    Args:
+        logits: (N, K, H, W).
+        labels: integers (N, H, W).
+        ignore_index: the label that means nothing; such pixels count as boundary.
+
+    Returns:
+        A scalar; 0 for a batch without a predicted boundary that could move.
+    """
+    logits = at_least_float32(logits)
+    n, k, h, w = logits.shape
+    divergence = neighbour_divergence(logits.detach())
+    strongest, places = paddle.topk(divergence.flatten(), h * w // 100 + 1, sorted=False)
+    threshold = boundary_threshold(strongest)
+    predicted = (strongest > threshold).reshape([-1, 1, 1])
+    # a pixel that belongs to several 3×3 counts once altogether
+    overlap = F.avg_pool2d((divergence > threshold).astype(logits.dtype).unsqueeze(1), 3, 1, 1, exclusive=False) * 9
+
+    picture, place = places // (h * w), places % (h * w)
+    around = paddle.arange(-2, 3)
+    rows = (place // w).reshape([-1, 1, 1]) + around.reshape([1, 5, 1])
+    columns = (place % w).reshape([-1, 1, 1]) + around
+    inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
+    rows, columns = rows.clip(0, h - 1), columns.clip(0, w - 1)  # the outermost pixels are repeated outside
+    picture = picture.reshape([-1, 1, 1])
+
+    def values(maps: paddle.Tensor, reach: int = 2) -> paddle.Tensor:  # of (N, C, H, W) around P: (P, 5, 5, C), or 3×3
+        channels, some = maps.shape[1], slice(2 - reach, 3 + reach)
+        index = (picture * channels * h + rows[:, some]) * w + columns[:, :, some]
+        index = index.unsqueeze(-1) + paddle.arange(channels) * (h * w)
+        return maps.flatten().gather(index.flatten()).reshape([*index.shape])
+
+    def neighbour(patch: paddle.Tensor, direction: tuple[int, int]) -> paddle.Tensor:  # (P, 5, 5, ...): (P, 3, 3, ...)
+        down, right = direction
+        return patch[:, 1 + down : 4 + down, 1 + right : 4 + right]
+
+    squared = values(squared_distances(changes(labels, ignore_index)).unsqueeze(1)).squeeze(-1)
+    whole = paddle.floor(paddle.sqrt(squared + 0.5))  # whole pixels, 1 beside a boundary, which is as good as on it
+    whole = paddle.where(inside, whole.clip(min=1), paddle.full_like(whole, FAR)).astype("int64")
+    order = [neighbour(whole, direction) * 9 + index for index, direction in enumerate(DIRECTIONS)]
+    direction = paddle.stack(order, axis=-1).min(axis=-1) % 9
+    distance = neighbour(whole, (0, 0))
+    moves = predicted & neighbour(inside, (0, 0)) & (direction != STAY) & (distance < math.isqrt(int(FAR)))
+
+    # KL(p_j ‖ p_i) = Σ p_j log p_j − Σ p_j log p_i, the second sum for all pairs of a patch by one matrix product
+    fixed = F.log_softmax(values(logits.detach()), axis=-1)
+    p = paddle.exp(fixed)
+    here = F.log_softmax(values(logits, reach=1), axis=-1)
+    of_neighbour = (p * fixed).sum(axis=-1).reshape([-1, 1, 25])
+    between = paddle.matmul(here.reshape([-1, 9, k]), p.reshape([-1, 25, k]), transpose_y=True)
+    scores = (of_neighbour - between).reshape([-1, 9 * 25]).index_select(_neighbours(), axis=1)
+    entropy = F.cross_entropy(scores.reshape([-1, 3, 3, STAY]), direction % STAY, reduction="none").squeeze(-1)
+
+    share = moves.astype(logits.dtype) / neighbour(values(overlap).squeeze(-1), (0, 0)).clip(min=1)
+    pull = (distance - 1).clip(max=MAX_DISTANCE).astype(logits.dtype) / MAX_DISTANCE
+    return (share * pull * entropy).sum() / share.sum().clip(min=1)
+
+
+def neighbour_divergence(logits: paddle.Tensor) -> paddle.Tensor:
+    """KL(p_i ‖ p_lower) + KL(p_i ‖ p_right) of each pixel's class probabilities: (N, K, H, W) to (N, H, W).
+
+    A neighbour outside of the picture adds 0.
+    """
+    h, w = logits.shape[2:]
+    rows = max(1, STRIP // logits[:, :, 0].size)
+    strips = []
+    for start in range(0, h, rows):
+        # softmax by hand: Paddle's along the second of four axes takes several times as long on a CPU
+        strip = logits[:, :, start : start + rows + 1]
+        strip = strip - strip.max(axis=1, keepdim=True)
+        p = paddle.exp(strip)
+        total = p.sum(axis=1, keepdim=True)
+        log_p = strip - paddle.log(total)
+        differences = 2 * log_p - _next(log_p, axis=2) - _next(log_p, axis=3)
+        strips.append(((p * differences).sum(axis=1) / total.squeeze(1))[:, :rows])
+    return paddle.concat(strips, axis=1)
+
+
+def _next(maps: paddle.Tensor, axis: int) -> paddle.Tensor:
+    """What comes after each value along an axis (N, C, H, W), and after the last one itself."""
+    size = maps.shape[axis]
+    if size == 1:
+        return maps
+    return paddle.concat([maps.slice([axis], [1], [size]), maps.slice([axis], [size - 1], [size])], axis)
+
+
+def _neighbours() -> paddle.Tensor:
+    """Of the pairs of a pixel of the inner 3×3 and one of the 5×5, those of neighbours: pixel by pixel, in order."""
+    inner = [(row, column) for row in (1, 2, 3) for column in (1, 2, 3)]
+    return paddle.to_tensor(
+        [
+            25 * index + 5 * (row + down) + column + right
+            for index, (row, column) in enumerate(inner)
+            for down, right in DIRECTIONS[:STAY]
+        ]
+    )
+
+
+def boundary_threshold(strongest: paddle.Tensor) -> paddle.Tensor:
+    """The first of 1e-5 · 1.2^n, n = 0, 1, ..., that all but the largest of these divergences fit under.
+
+    Args:
+        strongest: one more of the largest divergences than may be above the threshold.
+    """
+    steps = paddle.ceil(paddle.log(strongest.min().astype("float64").clip(min=1e-5) / 1e-5) / math.log(1.2))
+    return (1e-5 * 1.2**steps).astype(strongest.dtype)
+
+
+@manager.LOSSES.add_component
+class ActiveBoundaryLoss(nn.Layer):
+    """`active_boundary` of main logits: moves predicted boundaries towards the true ones.
+
+    With p the class probabilities and D(i) = KL(p_i ‖ p_lower) + KL(p_i ‖ p_right), predicted boundary is where D is
+    above the first of 1e-5 · 1.2^n that at most H · W / 100 pixels of the batch are above, and the 3×3 around. Each
+    such pixel i that has a neighbour j* not further from a true boundary than itself pays
+
+        min(d_i, 20) / 20 · −log( exp KL(p_j* ‖ p_i) / Σ_j exp KL(p_j ‖ p_i) ),   j: its eight neighbours,
+
+    on average over these pixels. d is the distance to the nearest true boundary less 1, in whole pixels; the p_j take
+    no gradient. True boundaries are the changes of the labels, ignored pixels included (`paddleseg_ext.boundary.
+    changes`); a picture without any has nothing to move to and takes no part.
+
+    Source: Wang et al., "Active Boundary Loss for Semantic Segmentation", AAAI 2022
+    (https://arxiv.org/abs/2102.02696), there with label smoothing, here without.
+
+    When to use: beside a loss of regions (cross entropy), for any network, as it needs the main logits alone. Early in
+    training from scratch predicted boundaries are noise: let the weight grow with `ramp_iters`, or start from weights.
+    Weight: 1, the authors'.
+
+    Args:
+        ramp_iters: the loss is multiplied by min(t / ramp_iters, 1), t = 0, 1, ... being its training steps so far; 0
+            is no ramp. PaddleSeg's checkpoints do not hold losses: a resumed training starts at t = 0 again, unless
+            `steps` is set to the iterations behind.
+        ignore_index: the label that means nothing.
+
+    Raises:
+        ValueError: `ramp_iters` is negative; labels that are not integers or not of the logits' size; one class.
+    """
+
+    def __init__(self, ramp_iters: int = 0, ignore_index: int = 255):
+        super().__init__()
+        if ramp_iters < 0:
+            raise ValueError(f"ramp_iters is {ramp_iters}; expected 0 (no ramp) or a number of iterations")
+        self.ramp_iters = ramp_iters
+        self.ignore_index = ignore_index
+        self.register_buffer("steps", paddle.zeros([], dtype="int64"))  # on the device, and to_static's too
+
+    def forward(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        """logits (N, K, H, W), labels (N, H, W)."""
+        check_class_logits(logits, labels)
+        loss = active_boundary(logits, labels, self.ignore_index)
+        if self.ramp_iters == 0:
+            return loss
+        weight = (self.steps.astype(loss.dtype) / self.ramp_iters).clip(max=1)
+        if self.training:
+            paddle.assign(self.steps + 1, self.steps)
+        return loss * weight

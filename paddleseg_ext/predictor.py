@@ -1,0 +1,71 @@
+"""A trained network as a function: pictures to classes."""
+
+from __future__ import annotations
+
+import os
+from typing import Union
+
+import numpy as np
+from PIL import Image
+
+from paddleseg_ext.analysis.pictures import Classes
+from paddleseg_ext.builder import find_run, load_config
+from paddleseg_ext.files import read_image
+from paddleseg_ext.segmenter import Segmenter
+
+__all__ = ["Predictor"]
+
+Picture = Union[str, os.PathLike, Image.Image, np.ndarray]
+
+
+class Predictor:
+    """A trained network that labels pictures: ``labels = Predictor("output")("street.jpg")``.
+
+    Pictures go through the validation transforms and the `test_config` of the YAML, as in PaddleSeg's predict.
+
+    Args:
+        model_path: the `save_dir` of a training (its best model is taken), a folder in it, or a .pdparams file.
+        config: the YAML file; None: the config.yml of the training's folder.
+        device: "gpu" (if there is one), "cpu", "xpu", "npu" or "mlu".
+
+    Attributes:
+        classes: names and colours (RGB) of the data set: ``predictor.classes.names[labels[y, x]]``.
+
+    Raises:
+        UserError: no weights or YAML there, or they do not fit each other.
+    """
+
+    def __init__(self, model_path: str | os.PathLike, config: str | os.PathLike | None = None, device: str = "gpu"):
+        path, weights = find_run(None if config is None else os.fspath(config), os.fspath(model_path))
+        settings = load_config(path)
+        self.classes = Classes.of(settings)
+        self.segmenter = Segmenter.of(settings, weights, device)
+
+    def __call__(self, picture: Picture | list[Picture]) -> np.ndarray | list[np.ndarray]:
+        """The class of each pixel.
+
+        Args:
+            picture: a file, a Pillow picture, or an array (H, W, 3), uint8, in BGR as OpenCV reads it. A list of them
+                (sizes may differ) is labelled one by one.
+
+        Returns:
+            uint8 (H, W), class indices at the picture's own size; for a list of pictures a list.
+
+        Raises:
+            ValueError: no picture, or an array of another shape or type.
+        """
+        if isinstance(picture, list):
+            return [self(one) for one in picture]
+        return self.segmenter.predict(as_bgr(picture))
+
+
+def as_bgr(picture: Picture) -> np.ndarray:
+    """A picture as uint8 BGR (H, W, 3)."""
+    if isinstance(picture, (str, os.PathLike)):
+        return read_image(os.fspath(picture))
+    if isinstance(picture, Image.Image):
+        return np.asarray(picture.convert("RGB"))[:, :, ::-1]
+    if isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
+        return picture
+    what = f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+    raise ValueError(f"picture is {what}; expected a path, a Pillow picture or an array (H, W, 3), uint8, BGR")

@@ -1,0 +1,1 @@
+"""What a training leaves behind: curves and pictures in VisualDL, and a folder that tells what was run."""
