@@ -2,7 +2,7 @@
 
     python docs/own_data/rare_class.py
 
-Everything else is the same: pictures, YAML, iterations, seeds. Prints the table of docs/own_data.md and writes
+Everything else is the same: pictures, YAML, iterations, seeds. Prints a table and writes
 rare_class.json beside this file.
 """
 
@@ -50,7 +50,7 @@ def run(tool, *flags):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save_dir", type=Path, default="output/rare_class")
-    parser.add_argument("--iters", type=int, default=120)
+    parser.add_argument("--iters", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     args = parser.parse_args()
 
