@@ -2,7 +2,7 @@
 
     python docs/own_data/rare_class.py
 
-Everything else is the same: pictures, YAML, iterations, seeds. Prints the table of docs/own_data.md and writes
+Everything else is the same: pictures, YAML, iterations, seeds. Prints a table and writes
 rare_class.json beside this file.
 """
 
@@ -19,28 +19,22 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parents[1] / "tools"
 CLASSES = ("sky", "house", "ground", "lamp")
-WIDTH, HEIGHT, PICTURES = 160, 112, 100
+WIDTH, HEIGHT, PICTURES = 128, 96, 150
 
 
 def paint(seed):
-    """Houses with yellow windows before sky and ground; lamps are as yellow as windows, but round. BGR and label."""
+    """Noisy houses before sky and ground and, in a third of the pictures, a round red lamp. BGR picture and label."""
     rng = np.random.default_rng(seed)
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
     label[HEIGHT * 3 // 5 :] = 2
-    windows = np.zeros_like(label)
     for _ in range(rng.integers(2, 5)):
-        x, y = rng.integers(0, WIDTH - 40), rng.integers(8, 50)
-        corner = (int(x + rng.integers(25, 60)), int(rng.integers(65, 88)))
-        cv2.rectangle(label, (int(x), int(y)), corner, 1, -1)
-        for _ in range(4):
-            left, top = int(rng.integers(x, corner[0] - 6)), int(rng.integers(y, 58))
-            cv2.rectangle(windows, (left, top), (left + 6, top + 7), 1, -1)
-    windows[label != 1] = 0
-    for _ in range(rng.integers(1, 3)):
-        centre = (int(rng.integers(8, WIDTH - 8)), int(rng.integers(8, HEIGHT - 8)))
-        cv2.circle(label, centre, int(rng.integers(3, 5)), 3, -1)
-    colours = np.array([(210, 180, 150), (90, 90, 120), (80, 110, 80), (70, 190, 220)]) + rng.integers(-25, 25, (4, 3))
-    image = colours[np.where(windows == 1, 3, label) * (label != 3) + 3 * (label == 3)]
+        x, y = int(rng.integers(0, WIDTH - 30)), int(rng.integers(6, 45))
+        cv2.rectangle(label, (x, y), (x + int(rng.integers(20, 50)), int(rng.integers(55, 75))), 1, -1)
+    if rng.random() < 1 / 3:
+        centre = (int(rng.integers(10, WIDTH - 10)), int(rng.integers(10, HEIGHT - 10)))
+        cv2.circle(label, centre, int(rng.integers(6, 8)), 3, -1)
+    colours = np.array([(210, 180, 150), (90, 90, 120), (80, 110, 80), (80, 80, 200)]) + rng.integers(-25, 25, (4, 3))
+    image = colours[label]
     return np.clip(image + rng.normal(0, 18, image.shape), 0, 255).astype(np.uint8), label
 
 
@@ -56,7 +50,7 @@ def run(tool, *flags):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save_dir", type=Path, default="output/rare_class")
-    parser.add_argument("--iters", type=int, default=150)
+    parser.add_argument("--iters", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     args = parser.parse_args()
 
