@@ -11,6 +11,17 @@ paddleseg_ext.register()  # before anything imports paddle: it binds zlib first
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture
+def logged(monkeypatch):
+    """The lines that go to PaddleSeg's log, which is a print in 2.8 and a logger of its own since."""
+    from paddleseg.utils import logger
+
+    lines = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(logger, level, lines.append)
+    return lines
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder with the reference numbers and CamVid; strangers don't have it, CI does."""

@@ -90,7 +90,7 @@ def start(config_path, save_dir, resume_model=None, overwrite=False, **updates):
     return config
 
 
-def test_the_folder_tells_what_was_run(config_path, tmp_path, monkeypatch, capfd):
+def test_the_folder_tells_what_was_run(config_path, tmp_path, monkeypatch, logged):
     monkeypatch.setattr(sys, "argv", ["tools/train.py", "--config", "my config.yml"])
     config = start(config_path, tmp_path, opts=["model.num_classes=4"])
     assert Config(str(tmp_path / "config.yml")).dic == config.dic
@@ -101,7 +101,7 @@ def test_the_folder_tells_what_was_run(config_path, tmp_path, monkeypatch, capfd
     assert run["versions"]["paddleseg"] and "resumed_from" not in run
 
     start(config_path, tmp_path, resume_model=f"{tmp_path}/iter_1", batch_size=2)
-    assert "goes on with another config: batch_size changed" in capfd.readouterr().out
+    assert "goes on with another config: batch_size changed" in "\n".join(logged)
     assert [run.get("resumed_from") for run in yaml.safe_load((tmp_path / "run.yml").read_text())] == [
         None,
         f"{tmp_path}/iter_1",
@@ -158,7 +158,7 @@ def test_a_training_in_one_command(config_path, tmp_path, capsys):
     run_tool("train", save_dir=output, **options)
     told = capsys.readouterr().out
     assert f"Best model: {output}/best_model/model.pdparams, mIoU 0." in told
-    assert "IoU by class: ground 0." in (output / "log.txt").read_text()
+    assert "Best model: " in (output / "log.txt").read_text()
     with pytest.raises(UserError, match="holds another run"):
         run_tool("train", save_dir=output, **options)
     run_tool("train", save_dir=output, resume_model=output, **{**options, "iters": 3})
