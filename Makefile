@@ -1,6 +1,9 @@
-# make demo   set up .venv, draw a street data set, train SANet-S on it, evaluate and predict
-# make test   set up .venv and run every test;   make test STACK=B   the same on Paddle 2.6.2
-# make lint   style and errors by ruff
+# make demo         set up .venv, draw a street data set, train SANet-S on it, evaluate and predict
+# make test         set up .venv and run every test;   make test STACK=B   the same on Paddle 2.6.2
+# make test-quick   the tests that are not marked slow
+# make lint         style and errors by ruff;   make types   types by mypy
+# make docs         the documentation's site, in site/
+# make coverage     every test, and the lines that none of them runs
 
 SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
@@ -20,28 +23,44 @@ STACK_A = paddlepaddle==3.3.1 paddleseg==2.8.0
 STACK_B = paddlepaddle==2.6.2 paddleseg==2.8.0 'protobuf<7' 'paddle2onnx<2'
 
 DEMO = output/demo
-DEMO_CONFIG = configs/sanet/sanet_s_street_256x128_300.yml
+DEMO_CONFIG = configs/sanet/sanet_s_street_256x128_200.yml
+DEMO_MODEL = $(DEMO)/best_model/model.pdparams
 
-.PHONY: demo test lint
+.PHONY: demo test test-quick lint types docs coverage
 
 demo: $(VENV)/ready
-	$(BIN)/python tools/make_street_dataset.py --save_dir data/street
+	mkdir -p $(DEMO)
+	$(BIN)/python tools/make_street_dataset.py --save_dir data/street --num_train 300 --num_val 40 --num_test 12
 	$(BIN)/python tools/train.py --config $(DEMO_CONFIG) --device cpu --seed 1 --do_eval --use_vdl \
-	    --save_interval 300 --keep_checkpoint_max 1 --save_dir $(DEMO)
-	$(BIN)/python tools/val.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO)/best_model/model.pdparams \
-	    | tee $(DEMO)/val.log
-	$(BIN)/python tools/predict.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO)/best_model/model.pdparams \
+	    --save_interval 200 --keep_checkpoint_max 1 --save_dir $(DEMO) | tee $(DEMO)/train.log
+	$(BIN)/python tools/predict.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO_MODEL) \
 	    --image_path data/street/leftImg8bit/test --save_dir $(DEMO)/predictions
 	@echo; echo "Predictions:"; find $(DEMO)/predictions/added_prediction -name '*.png' | sort
-	@echo "Curves:         $(BIN)/visualdl --logdir $(DEMO)"
-	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/val.log | tail -n 1)"
+	@echo "Curves:          $(BIN)/visualdl --logdir $(DEMO)"
+	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/train.log | tail -n 1)"
+	@echo; echo "What next (after: source $(BIN)/activate):"
+	@echo "  your own pictures    paddleseg-ext new_config --dataset_root FOLDER --network sanet_s --save_path my.yml"
+	@echo "  what it has learnt   paddleseg-ext report --config $(DEMO_CONFIG) --model_path $(DEMO_MODEL) --device cpu"
+	@echo "  to deploy it         paddleseg-ext export --config $(DEMO_CONFIG) --model_path $(DEMO_MODEL) --fold_bn"
 
 test: $(VENV)/ready-to-test
 	$(BIN)/python -m pytest $(TESTS)
 
-lint: $(VENV)/ready-to-test
+test-quick: $(VENV)/ready-to-test
+	$(BIN)/python -m pytest -m 'not slow' $(TESTS)
+
+coverage: $(VENV)/ready-to-test
+	$(BIN)/python -m pytest --cov --cov-report term-missing:skip-covered $(TESTS)
+
+lint: $(VENV)/ready-to-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready-to-lint
+	$(BIN)/mypy
+
+docs: $(VENV)/ready-for-docs
+	$(BIN)/mkdocs build --strict
 
 $(VENV)/ready: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -51,4 +70,12 @@ $(VENV)/ready: setup.py pyproject.toml
 
 $(VENV)/ready-to-test: $(VENV)/ready
 	$(BIN)/pip install --progress-bar on -e '.[test]' $(STACK_$(STACK))
+	touch $@
+
+$(VENV)/ready-to-lint: $(VENV)/ready
+	$(BIN)/pip install --progress-bar on -e '.[lint]' $(STACK_$(STACK))
+	touch $@
+
+$(VENV)/ready-for-docs: $(VENV)/ready
+	$(BIN)/pip install --progress-bar on -e '.[docs]' $(STACK_$(STACK))
 	touch $@

@@ -1,11 +1,14 @@
 """Packaging of paddleseg_ext: the package, its configs and tools, and the start-up hook."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+# written there alone, since importing the package needs its dependencies
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "paddleseg_ext/__init__.py").read_text(encoding="utf-8"), re.M)
 HOOK = "paddleseg_ext_autoload"
 # ml_dtypes: ONNX Runtime's quantiser imports it without saying so; for Paddle 2.6 it must be paddle2onnx<2
 ONNX = ["onnx", "onnxruntime", "paddle2onnx", "ml_dtypes"]
@@ -40,12 +43,12 @@ class BuildPyWithHook(build_py):
 
 setup(
     name="paddleseg_ext",
-    version="0.1.0",
+    version=VERSION[1],
     description="EncNet, SANet and boundary losses as a plugin for PaddleSeg",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.9",
+    python_requires=">=3.10",
     packages=[
         *find_packages(include=["paddleseg_ext", "paddleseg_ext.*"]),
         "paddleseg_ext.tools",
@@ -54,6 +57,7 @@ setup(
     package_dir={"paddleseg_ext.tools": "tools", "paddleseg_ext.configs": "configs"},
     package_data={
         "paddleseg_ext": [
+            "py.typed",
             "autoload.pth",
             "autoload.start",
             "children/*.py",
@@ -80,15 +84,19 @@ setup(
     ],
     extras_require={
         "cpu": ["paddlepaddle"],
-        # PyPI's newest paddlepaddle-gpu is 2.6.2, whose distributed training fails with protobuf 7
+        # PyPI's newest, 2.6.2: for CUDA 11 and cards of compute capability 6.1 to 8.6; newer cards: docs/gpu.md.
+        # Its distributed training fails with protobuf 7.
         "gpu": ["paddlepaddle-gpu", "protobuf<7"],
         "convert": ["torch"],
         "onnx": ONNX,
         "cityscapes": ["cityscapesscripts"],
+        "docs": ["mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8"],
+        "lint": ["ruff==0.17.6", "mypy==2.4.1"],
+        "release": ["build", "twine"],
         "test": [
             "pytest",
+            "pytest-cov",
             "hypothesis",
-            "ruff==0.17.6",
             "torch==2.13.0",
             *ONNX,
             "cityscapesscripts",
@@ -98,7 +106,10 @@ setup(
     cmdclass={"build_py": BuildPyWithHook},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
-        "Programming Language :: Python :: 3",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
 )

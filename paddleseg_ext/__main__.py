@@ -15,6 +15,7 @@ import runpy
 import sys
 
 from paddleseg_ext.command import REPAIRS_SWITCH
+from paddleseg_ext.cpu import choose_mkl_path
 
 
 def parse_args():
@@ -37,6 +38,7 @@ def parse_args():
 
 def main() -> None:
     args = parse_args()
+    choose_mkl_path()
     if args.repairs is not None:
         os.environ[REPAIRS_SWITCH] = args.repairs
     _serve_children()

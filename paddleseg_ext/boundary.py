@@ -102,27 +102,29 @@ def squared_distances(marks: paddle.Tensor, exact: int = 22) -> paddle.Tensor:
         float32 (N, H, W) of whole numbers; `FAR` or more in a picture without a mark.
     """
     height, width = marks.shape[1:]
-    far = paddle.full(marks.shape, FAR**0.5)
-    column = paddle.where(marks, paddle.zeros_like(far), far)
+    column = (FAR**0.5 * (~marks).astype("float32")).unsqueeze(1)
     for step in _powers_of_two(height):
-        for moved in _moved(column, step, axis=1):
-            column = paddle.minimum(column, moved + step)
+        padded = _padded(column, step, axis=2)
+        column = paddle.minimum(column, paddle.minimum(padded[:, :, : -2 * step], padded[:, :, 2 * step :]) + step)
 
-    squared = column * column
-    here = paddle.arange(width, dtype="float32").expand(marks.shape)
-    # the square root of a candidate's distance in its own column, and that column
-    best, height_of, column_of = squared, squared, here
+    squared = column.square()
+    here = paddle.arange(width, dtype="float32")
+    best, site = (
+        squared,
+        paddle.concat([squared, here.expand_as(squared)], axis=1),
+    )  # of a column: its square, its place
     for step in reversed(_powers_of_two(width)):
-        for moved_height, moved_column in zip(_moved(height_of, step, axis=2), _moved(column_of, step, axis=2)):
-            candidate = moved_height + (here - moved_column) ** 2
-            closer = candidate < best
-            best = paddle.where(closer, candidate, best)
-            height_of = paddle.where(closer, moved_height, height_of)
-            column_of = paddle.where(closer, moved_column, column_of)
-    for step in range(1, min(exact, width - 1) + 1):
-        left, right = _moved(squared, step, axis=2)
+        padded = _padded(site, step, axis=3)
+        for other in (padded[..., : -2 * step], padded[..., 2 * step :]):
+            distance = other[:, :1] + (here - other[:, 1:]).square()
+            site = paddle.where(distance < best, other, site)
+            best = paddle.minimum(distance, best)
+    reach = min(exact, width - 1)
+    padded = _padded(squared, reach, axis=3)
+    for step in range(1, reach + 1):
+        left, right = padded[..., reach - step : reach - step + width], padded[..., reach + step : reach + step + width]
         best = paddle.minimum(best, paddle.minimum(left, right) + step**2)
-    return best
+    return best.squeeze(1)
 
 
 def _powers_of_two(side: int) -> list[int]:
@@ -130,17 +132,12 @@ def _powers_of_two(side: int) -> list[int]:
     return [2**k for k in range((side - 1).bit_length())]
 
 
-def _moved(values: paddle.Tensor, step: int, axis: int) -> tuple[paddle.Tensor, paddle.Tensor]:
-    """Values (N, H, W) from `step` pixels before and from `step` pixels after along an axis; `FAR` beyond the frame."""
-    size = values.shape[axis]
-    shape = list(values.shape)
-    shape[axis] = step
+def _padded(maps: paddle.Tensor, pixels: int, axis: int) -> paddle.Tensor:
+    """Maps (N, C, H, W) with as many pixels of `FAR` before and after; `F.pad` takes several times as long on a CPU."""
+    shape = list(maps.shape)
+    shape[axis] = pixels
     outside = paddle.full(shape, FAR)
-    before, after = (
-        paddle.split(values, [size - step, step], axis)[0],
-        paddle.split(values, [step, size - step], axis)[1],
-    )
-    return paddle.concat([outside, before], axis), paddle.concat([after, outside], axis)
+    return paddle.concat([outside, maps, outside], axis)
 
 
 def _window_max(values: paddle.Tensor, reach: int) -> paddle.Tensor:

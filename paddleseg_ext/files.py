@@ -80,13 +80,13 @@ def expands_beyond(content, limit: int) -> bool:
         count += 1
         if isinstance(value, dict):
             todo.extend(value.values())
-        elif isinstance(value, (list, tuple, set, frozenset)):
+        elif isinstance(value, (list, tuple, set)):
             todo.extend(value)
     return count > limit
 
 
-def below(root: str | os.PathLike, name: str) -> str:
-    """The path of a file in `root` that another file names, relative to `root` or not.
+def below(root: str | os.PathLike, name: str, outside: bool = False) -> str:
+    """The path of a file that another file names, relative to `root` or not; in `root` unless `outside` is allowed.
 
     Raises:
         ValueError: no name that a file can have, or one outside of `root`.
@@ -95,7 +95,7 @@ def below(root: str | os.PathLike, name: str) -> str:
         raise ValueError(f"{name[:80]!a} is no name of a file: UTF-8 without byte order mark or control characters is")
     path = os.path.normpath(os.path.join(root, name))
     first = os.path.relpath(path, root or os.curdir).split(os.sep)[0]
-    if first == os.pardir:
+    if first == os.pardir and not outside:
         raise ValueError(f"{name} leads out of {root or 'its folder'}: only files in there can be named")
     if first == os.curdir:
         raise ValueError(f"an empty name: expected that of a file in {root or 'its folder'}")

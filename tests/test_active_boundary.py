@@ -275,6 +275,7 @@ def test_weight_grows():
     assert [float(resumed(logits, labels)) for _ in range(2)] == pytest.approx(2 * [0.75 * whole])
 
 
+@pytest.mark.slow  # ten seconds of tracing
 def test_static_graph_counts_on():
     logits = smooth_logits("static", (1, 3, 40, 40))
     labels = paddle.to_tensor(reference_support.labels("static", (1, 40, 40), 3, 10))

@@ -12,7 +12,8 @@ import yaml
 from deploy_support import export_folder
 from picture_support import SANET, write_config, write_dataset
 
-from paddleseg_ext.benchmarks import inference, measuring
+from paddleseg_ext import cpu
+from paddleseg_ext.benchmarks import inference, measuring, mkl
 from paddleseg_ext.command import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,6 +125,23 @@ def test_training(synthetic, tmp_path):
     (figure,) = read_report(tmp_path, "training")
     parts = [figure[part]["median"] for part in ("data", "forward", "losses", "backward", "update")]
     assert min(parts) > 0 and sum(parts) == pytest.approx(figure["step"])
+
+
+@pytest.mark.slow
+def test_mkl(tmp_path, monkeypatch):
+    monkeypatch.setattr(mkl, "is_amd_with_avx2", lambda: True)
+    monkeypatch.setenv(cpu.VARIABLE, "4")  # what the processes see is the benchmark's own choice
+    path = write_config(write_dataset(tmp_path / "data"), **{**SANET, "outputs": ["main"]})
+    flags = ("--synthetic", 1, 64, 64, "--rounds", 1, "--runs", 1, "--save_dir", tmp_path)
+    run_benchmark("mkl", "--config", path, *flags)
+    kernels, seconds = zip(*(figure.values() for figure in read_report(tmp_path, "mkl")))
+    assert kernels == (mkl.OWN_CHOICE, mkl.CHOSEN) and min(seconds) > 0
+
+
+def test_mkl_elsewhere(monkeypatch):
+    monkeypatch.setattr(mkl, "is_amd_with_avx2", lambda: False)
+    with pytest.raises(UserError, match="no AMD processor"):
+        run_benchmark("mkl")
 
 
 @pytest.mark.slow

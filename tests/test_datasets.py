@@ -241,8 +241,6 @@ class TestFiles:
             ("train/a.png,trainannot/a.png", "line 2: 1 fields separated by ' '"),
             ("train/a.png", "line 2: 1 fields"),
             ("train/a.png trainannot/a.png extra", "line 2: 3 fields"),
-            ("../elsewhere.png trainannot/a.png", "line 2: ../elsewhere.png leads out of"),
-            ("/etc/hostname trainannot/a.png", "line 2: /etc/hostname leads out of"),
         ],
     )
     def test_wrong_lines_are_named(self, listed, line, message):

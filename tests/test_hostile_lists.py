@@ -11,13 +11,16 @@ import pytest
 from hostile_support import EXAMPLES, damage, damages, fuzzed, reads_or_refuses
 from hypothesis import given
 from hypothesis import strategies as st
+from own_data_support import SIZE, labelme_json
 from picture_support import write_config, write_dataset
 from PIL import Image
 
 from paddleseg_ext import GTAV, CamVid
 from paddleseg_ext.builder import Builder, list_images, load_config
 from paddleseg_ext.command import UserError
+from paddleseg_ext.data_tools.labelme import Annotation, is_labelme
 from paddleseg_ext.data_tools.splits import find_splits
+from paddleseg_ext.datasets.description import read_classes
 
 
 @pytest.fixture
@@ -33,14 +36,17 @@ BAD_LINES = {
     "three fields": b"images/p0.png labels/p0.png 1",
     "other separator": b"images/p0.png,labels/p0.png",
     "backslashes": rb"images\p0.png labels\p0.png",
-    "out of the data": b"../../etc/passwd labels/p0.png",
-    "out of the data by a detour": b"images/../../../etc/passwd labels/p0.png",
-    "label out of the data": b"images/p0.png ../labels/p0.png",
-    "absolute": b"/etc/passwd labels/p0.png",
     "the data set itself": b"images/p0.png .",
     "control characters": b"images/p0.png labels/\x1b[31mp0\x0b.png",
     "NUL": b"images/p0.png labels/\0p0.png",
     "not UTF-8": b"images/p0.png labels/\xff\xfe.png",
+}
+
+
+OUTSIDE = {  # predict would write its results under the same names, outside of save_dir
+    "out of the data": b"../../etc/passwd",
+    "out of the data by a detour": b"images/../../../etc/passwd",
+    "absolute": b"/etc/passwd",
 }
 
 
@@ -79,19 +85,21 @@ def test_check_dataset_names_the_bad_lines(data, record_property):
     record_property("cases", len(BAD_LINES))
 
 
-def test_names_within_the_data_are_kept(data, tmp_path):
-    """Absolute paths into the data set, detours within it, and links out of it, which someone meant."""
+def test_names_that_paddleseg_takes(data, tmp_path):
+    """Absolute paths, detours, and files and links out of the data set, which someone meant."""
     (tmp_path / "elsewhere.png").write_bytes((data / "images/p0.png").read_bytes())
     (data / "images/link.png").symlink_to(tmp_path / "elsewhere.png")
     path = data / "list.txt"
     path.write_text(
         f"{data}/images/p0.png {data}/labels/p0.png\r\n"
         "images/../images/p1.png labels/p1.png\r\n"
-        "images/link.png labels/p0.png"
+        "images/link.png labels/p0.png\n"
+        f"../elsewhere.png {data}/labels/p0.png\n"
+        f"{tmp_path}/elsewhere.png ../{data.name}/labels/p0.png"
     )
     dataset = stock(data, str(path))
-    assert [dataset[i]["img"].shape for i in range(3)] == [(3, 12, 16)] * 3
-    assert len(camvid(data, str(path))) == 3
+    assert [dataset[i]["img"].shape for i in range(5)] == [(3, 12, 16)] * 5
+    assert len(camvid(data, str(path))) == 5
 
 
 @pytest.mark.parametrize("dataset", [stock, camvid])
@@ -133,10 +141,10 @@ def named_after(path, build):
         raise
 
 
-@pytest.mark.parametrize("kind", ["out of the data", "absolute", "NUL", "not UTF-8"])
+@pytest.mark.parametrize("kind", [*OUTSIDE, "NUL", "not UTF-8"])
 def test_lists_of_pictures_to_predict(kind, data, record_property):
     path = data / "pictures.txt"
-    path.write_bytes(b"images/p0.png\n" + BAD_LINES[kind])
+    path.write_bytes(b"images/p0.png\n" + {**BAD_LINES, **OUTSIDE}[kind])
     error = reads_or_refuses(list_images, path)
     assert f"{path}, line 2: " in str(error)
     record_property("cases", 1)
@@ -174,3 +182,39 @@ def test_damaged_split_of_gtav(tmp_path, record_property):
 
     flipped()
     record_property("cases", EXAMPLES)
+
+
+def test_damaged_names_of_classes(tmp_path, record_property):
+    path = tmp_path / "classes.txt"
+    content = b"\xef\xbb\xbfroad 1 2 3\n\xe5\xa4\xa9 4 5 6\n3 car 250 251 300\n"
+
+    @fuzzed
+    @given(damages(len(content)))
+    def flipped(how):
+        path.write_bytes(damage(content, how))
+        reads_or_refuses(read_classes, path)
+
+    flipped()
+    record_property("cases", EXAMPLES)
+
+
+def test_damaged_json_of_labelme(tmp_path, record_property):
+    path = tmp_path / "a.json"
+    content = labelme_json(0, "a.jpg", as_mask=(1,)).encode()
+
+    def draw(file):
+        annotation = Annotation(file)
+        return annotation.draw(SIZE, dict.fromkeys(annotation.names, 1), 0)
+
+    @fuzzed
+    @given(damages(len(content)))
+    def flipped(how):
+        path.write_bytes(damage(content, how))
+        reads_or_refuses(draw, path)
+        is_labelme(str(path))
+
+    flipped()
+    for hostile in (b"[" * 100_000, b'{"shapes": {}}', b'{"shapes": [1], "imageWidth": 1e400, "imageHeight": 1}'):
+        path.write_bytes(hostile)
+        assert isinstance(reads_or_refuses(draw, path), UserError)
+    record_property("cases", EXAMPLES + 3)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -360,6 +361,17 @@ def test_from_a_folder_to_a_trained_network(network, tmp_path, new_config, capfd
     assert os.path.isfile(best)
     run_tool("val", config=path, model_path=best, boundary=True, save_dir="output/val")
     assert "traffic light" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_commands_teach_a_network_four_classes(tmp_path, new_config, capfd):
+    root = write_flat(tmp_path / "data", count=40)
+    assert new_config(root, "--iters", 60, "--batch_size", 4)[0] == 0
+    run_tool("train", config="my.yml", save_dir="output/my", do_eval=True, save_interval=60, seed=1)
+    capfd.readouterr()
+    run_tool("val", config="my.yml", model_path="output/my/best_model/model.pdparams")
+    mean_iou = float(re.search(r"mIoU: ([\d.]+)", capfd.readouterr().out)[1])
+    assert mean_iou > 0.5  # 0.20 if everything is class 0
 
 
 def test_names_with_spaces(tmp_path, new_config):

@@ -41,9 +41,8 @@ def test_parameters_are_those_that_segmentation_uses(name, inference, training):
 
 def test_reproduces_the_official_network():
     network = SANet(19, SANetEncoder_S())
-    weights, coverage = convert(
-        official_parameters("SANet-S"), {name: value.shape for name, value in network.state_dict().items()}
-    )
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    weights, coverage = convert(official_parameters("SANet-S"), shapes)
     assert coverage.complete
     network.set_state_dict(weights)
     network.eval()

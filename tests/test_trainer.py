@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -225,12 +224,13 @@ def test_old_optimiser_state_goes_before_new_weights_come(tmp_path):
     assert missing_files(str(checkpoint)) == ["model.pdopt"]
 
 
-def test_deterministic_needs_a_seed(tmp_path):
-    check_flags = runpy.run_path(str(ROOT / "tools" / "train.py"))["check_flags"]
-    flags = {"deterministic": True, "save_dir": str(tmp_path), "resume_model": None}
+def test_deterministic_needs_a_seed(tmp_path, monkeypatch):
+    tool = runpy.run_path(str(ROOT / "tools" / "train.py"))
+    monkeypatch.setattr(sys, "argv", ["train", "--deterministic", "--save_dir", str(tmp_path)])
     with pytest.raises(UserError, match="--deterministic needs --seed"):
-        check_flags(Namespace(**flags, seed=None))
-    check_flags(Namespace(**flags, seed=0))
+        tool["check_flags"](tool["parse_args"]())
+    sys.argv += ["--seed", "0"]
+    tool["check_flags"](tool["parse_args"]())
 
 
 @pytest.mark.slow
@@ -362,7 +362,7 @@ def wait_for(condition, seconds=10):
 def test_killed_at_any_moment_the_run_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path, record_property):
     kills, rng = 5, np.random.default_rng(1)
     expected_log, expected = uninterrupted
-    output, resume, seen = tmp_path / "output", (), {}
+    output, resume, seen = tmp_path / "output", ("--overwrite",), {}
     for _ in range(kills):
         log = tmp_path / "log.txt"
         with open(log, "w") as file, subprocess.Popen(command(config, output, *resume), stdout=file) as run:

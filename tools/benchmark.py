@@ -9,6 +9,7 @@ from paddleseg_ext.command import run
 SUBJECTS = {
     "inference": ("paddleseg_ext.benchmarks.inference", "networks x sizes x backends x threads"),
     "training": ("paddleseg_ext.benchmarks.training", "the parts of a training step"),
+    "mkl": ("paddleseg_ext.benchmarks.mkl", "a training step with MKL's SSE2 and AVX2 kernels on an AMD processor"),
     "losses": ("paddleseg_ext.benchmarks.losses", "each loss, forward and backward"),
     "encoding": ("paddleseg_ext.benchmarks.encoding", "EncNet's encoding against PaddleSeg's"),
     "decoding": ("paddleseg_ext.benchmarks.decoding", "colour labels to classes"),

@@ -30,8 +30,8 @@ def parse_args():
         "--class_order",
         choices=["dataset", "as_is"],
         default="dataset",
-        help="put the classifiers' rows into the order of the config's CamVid classes, whose order the authors' differs "
-        "from, or leave them as they are (default: %(default)s)",
+        help="of a CamVid config: put the classifiers' rows into the data set's order of classes, which is not the "
+        "authors', or leave them as they are (default: %(default)s)",
     )
     return parser.parse_args()
 
@@ -68,8 +68,8 @@ def main(args):
     if coverage.classes and not args.partial:
         found, needed = coverage.classes
         raise UserError(
-            f"{args.src} was trained for {found} classes, {args.config} has {needed} (only files of {OFFICIAL_ROWS} rows "
-            "fit fewer classes): take the config of its own data set, or let the classifiers start afresh by --partial"
+            f"{args.src} was trained for {found} classes, {args.config} has {needed} (files of {OFFICIAL_ROWS} fit fewer, "
+            "too): take the config of its own data set, or --partial, and the classifiers start afresh"
         )
     if not coverage.complete and not args.partial:
         raise UserError(

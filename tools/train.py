@@ -8,7 +8,7 @@ import inspect
 import os
 from contextlib import nullcontext
 
-from paddleseg_ext.command import REPAIRS_SWITCH, UserError, run
+from paddleseg_ext.command import UserError, run
 
 EXPORT_FLAGS = {"output_op": "argmax", "input_shape": None, "for_fd": False}  # with their defaults
 
@@ -63,9 +63,7 @@ def main(args):
 
     check_flags(args)
     if args.early_stop_intervals is not None and "training_run" not in [repair.name for repair in host.apply()]:
-        raise UserError(
-            f"--early_stop_intervals needs the repair training_run: unset {REPAIRS_SWITCH} or name it there"
-        )
+        raise UserError("--early_stop_intervals needs the repair training_run: name it in PADDLESEG_EXT_REPAIRS")
     config = load_config(
         args.config,
         learning_rate=args.learning_rate,

@@ -21,7 +21,7 @@ def main(args):
     scalars = read_scalars(args.log_dir)
     os.makedirs(args.save_dir, exist_ok=True)
     path = os.path.join(args.save_dir, "training.csv")
-    tags = sorted(tag for tag in scalars if not tag.endswith("_cost"))
+    tags = sorted(tag for tag in scalars if not tag.endswith("_cost") and not tag.startswith("Seconds per step/"))
     iterations = sorted({iteration for tag in tags for iteration in scalars[tag]})
     lines = [",".join(["iteration", *tags])]
     lines += [
@@ -48,7 +48,7 @@ def read_scalars(log_dir: str) -> dict[str, dict[int, float]]:
 
 
 def plot(csv_path: str, path: str) -> None:
-    """Losses to the left, scores to the right."""
+    """Losses, then scores, then the IoU of each class where it was logged."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -56,15 +56,21 @@ def plot(csv_path: str, path: str) -> None:
 
     with open(csv_path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    chart, (losses, scores) = pyplot.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
+    titles = ["losses with their coefficients, and their sum", "validation"]
+    if any(tag.startswith("IoU/") for tag in rows[0]):
+        titles.append("validation: IoU by class")
+    chart, charts = pyplot.subplots(1, len(titles), figsize=(5 * len(titles), 4), constrained_layout=True)
     for tag in rows[0]:
-        if tag in ("iteration", "Train/lr"):
+        if tag in ("iteration", "Train/lr", "Evaluate/best mIoU"):
             continue
         points = [(int(row["iteration"]), float(row[tag])) for row in rows if row[tag]]
-        axes = losses if tag.startswith("Train/") else scores
-        axes.plot(*zip(*points), label=tag.partition("/")[2], marker="" if axes is losses else "o")
-    losses.set_yscale("log")
-    for axes, title in ((losses, "training: losses with their coefficients, and their sum"), (scores, "validation")):
+        group, _, name = tag.partition("/")
+        if tag == "Evaluate/loss":
+            group, name = "Train", "validation: first loss"
+        axes = charts[{"Train": 0, "IoU": 2}.get(group, 1)]
+        axes.plot(*zip(*points), label=name, marker="o" if tag.startswith(("Evaluate/", "IoU/")) else "")
+    charts[0].set_yscale("log")
+    for axes, title in zip(charts, titles):
         axes.set_title(title)
         axes.set_xlabel("iteration")
         axes.grid(alpha=0.3)

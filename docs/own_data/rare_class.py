@@ -19,7 +19,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parents[1] / "tools"
 CLASSES = ("sky", "house", "ground", "lamp")
-WIDTH, HEIGHT, PICTURES = 192, 128, 100
+WIDTH, HEIGHT, PICTURES = 160, 112, 100
 
 
 def paint(seed):
@@ -29,11 +29,11 @@ def paint(seed):
     label[HEIGHT * 3 // 5 :] = 2
     windows = np.zeros_like(label)
     for _ in range(rng.integers(2, 5)):
-        x, y = rng.integers(0, WIDTH - 40), rng.integers(10, 60)
-        corner = (int(x + rng.integers(25, 60)), int(rng.integers(75, 100)))
+        x, y = rng.integers(0, WIDTH - 40), rng.integers(8, 50)
+        corner = (int(x + rng.integers(25, 60)), int(rng.integers(65, 88)))
         cv2.rectangle(label, (int(x), int(y)), corner, 1, -1)
         for _ in range(4):
-            left, top = int(rng.integers(x, corner[0] - 6)), int(rng.integers(y, 68))
+            left, top = int(rng.integers(x, corner[0] - 6)), int(rng.integers(y, 58))
             cv2.rectangle(windows, (left, top), (left + 6, top + 7), 1, -1)
     windows[label != 1] = 0
     for _ in range(rng.integers(1, 3)):
@@ -56,7 +56,7 @@ def run(tool, *flags):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save_dir", type=Path, default="output/rare_class")
-    parser.add_argument("--iters", type=int, default=200)
+    parser.add_argument("--iters", type=int, default=150)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     args = parser.parse_args()
 

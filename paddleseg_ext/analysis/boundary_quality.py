@@ -145,13 +145,13 @@ class BoundaryQuality:
 
     def _compare_contours(self, pred: np.ndarray, label: np.ndarray) -> None:
         """Count, of one picture's contours (H, W), the pixels and those near the other contour of their class."""
-        self._contours["pred"] += self._count(pred)
-        self._contours["label"] += self._count(label)
-        for c in np.intersect1d(pred, label):
-            if c != NO_CLASS:
-                for key, contour, other in (("pred", pred, label), ("label", label, pred)):
-                    squared = _squared_distances(other == c)[contour == c]
-                    self._near[key][:, c] += [np.count_nonzero(squared <= width**2) for width in self.widths]
+        counts = {"pred": self._count(pred), "label": self._count(label)}
+        for key, count in counts.items():
+            self._contours[key] += count
+        for c in np.flatnonzero(counts["pred"] * counts["label"]):
+            for key, contour, other in (("pred", pred, label), ("label", label, pred)):
+                squared = _squared_distances(other == c)[contour == c]
+                self._near[key][:, c] += [np.count_nonzero(squared <= width**2) for width in self.widths]
 
     def iou(self) -> np.ndarray:
         """Boundary IoU (widths, K)."""

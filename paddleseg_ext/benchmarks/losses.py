@@ -7,6 +7,8 @@ from dataclasses import asdict
 
 from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, peak_memory, repeat, write_report
 
+SCIPY = "ActiveBoundaryLoss-SciPy"  # its distances as the authors have them: on the host
+
 # name -> arguments, and what it takes: "classes" logits (N, K, H, W), "boundary" (N, 1, H, W), "presence" (N, K), or
 # "pair" of classes and boundary
 LOSSES = {
@@ -14,6 +16,9 @@ LOSSES = {
     "OhemCrossEntropyLoss": ({"thresh": 0.9, "min_kept": 131072}, "classes"),
     "DiceLoss": ({}, "classes"),
     "LovaszSoftmaxLoss": ({}, "classes"),
+    "BoundaryDoULoss": ({}, "classes"),
+    "ActiveBoundaryLoss": ({}, "classes"),
+    SCIPY: ({}, "classes"),
     "BoundaryBCELoss": ({}, "boundary"),
     "MultiClassBoundaryLoss": ({}, "classes"),
     "BoundaryAwareOhemCrossEntropyLoss": ({}, "pair"),
@@ -71,6 +76,9 @@ def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -
     arguments, takes = LOSSES[name]
     if "num_classes" in arguments:
         arguments = {"num_classes": shape[1]}
+    if name == SCIPY:
+        measure_distances_by_scipy()
+        name = "ActiveBoundaryLoss"
     loss = manager.LOSSES[name](**arguments)
     batch, classes, height, width = shape
     shapes = {
@@ -96,3 +104,18 @@ def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -
     before = peak_memory()
     timing = repeat(run, warm_up, runs)
     return {**asdict(timing), "extra_memory": peak_memory() - before}
+
+
+def measure_distances_by_scipy() -> None:
+    """In this process, let `ActiveBoundaryLoss` send the true boundaries to the host and get SciPy's distances."""
+    import numpy as np
+    import paddle
+    from scipy.ndimage import distance_transform_edt
+
+    from paddleseg_ext.losses import active_boundary
+
+    def squared_distances(marks):
+        distances = [distance_transform_edt(~mark) for mark in marks.numpy()]
+        return paddle.to_tensor(np.rint(np.square(distances)).astype(np.float32))
+
+    active_boundary.squared_distances = squared_distances

@@ -49,7 +49,7 @@ class Annotation:
                 (str(shape["label"]), shape.get("shape_type") or "polygon", np.array(shape["points"], float), shape)
                 for shape in content["shapes"]
             ]
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"{path}: not labelme's JSON: {type(error).__name__}, {one_line(error)}") from error
 
     @property

@@ -165,9 +165,10 @@ def read_pairs(
 ) -> Iterator[list[str]]:
     """The files of each line of a list: a picture and a label, or a picture alone if `labels_optional`.
 
+    Names are relative to `root`, or absolute; as PaddleSeg has it, files may lie outside of `root`.
+
     Raises:
-        ValueError: a line has another number of fields, or a field is not the name of a file below `root`; names
-            list and line.
+        ValueError: a line has another number of fields, or a field is not the name of a file; names list and line.
     """
     for number, fields in read_list(path, separator):
         try:
@@ -176,7 +177,7 @@ def read_pairs(
                     f"{len(fields)} fields separated by {separator!r}, expected image{separator}label: fix the line; "
                     "for names that hold it, write the list with another one and set `separator` in the YAML"
                 )
-            files = [below(root, name) for name in fields]
+            files = [below(root, name, outside=True) for name in fields]
             for name, file in zip(fields, files):
                 if "\\" in name and not os.path.isfile(file):
                     raise ValueError(f"{name}: there is no such file: write / instead of \\")

@@ -138,7 +138,7 @@ class TrainingRun:
     """Where a training run stands: which batch comes, the best scores so far, whether its losses are numbers.
 
     PaddleSeg's trainer calls, in this order: the constructor, `make_sampler`, `kept_checkpoints`, `init_ema`; at each
-    iteration `finish_step`; for an evaluation `evaluate`; then, for the checkpoint, `start_checkpoint` and `save_scores`.
+    iteration `finish_step`; then `evaluate`, and at each checkpoint, `start_checkpoint` and `save_scores`.
 
     Args:
         dataset: the training pictures.

@@ -18,6 +18,7 @@ from paddleseg_ext.losses.common import at_least_float32, check_class_logits, wi
 # (down, right); of equally good ones the first is taken, and a pixel stays only where that is better than to move
 DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (-1, 1), (1, 1), (-1, -1), (1, -1), (0, 0))
 STAY = 8
+STRIP = 2**20  # logits at a time: temporary copies that stay in a processor's cache, and small beside the logits
 MAX_DISTANCE = 20  # pixels; what is further away pulls no harder
 
 
@@ -53,9 +54,10 @@ def active_boundary(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: 
     rows, columns = rows.clip(0, h - 1), columns.clip(0, w - 1)  # the outermost pixels are repeated outside
     picture = picture.reshape([-1, 1, 1])
 
-    def values(maps: paddle.Tensor) -> paddle.Tensor:  # of maps (N, C, H, W) around the P pixels: (P, 5, 5, C)
-        channels = maps.shape[1]
-        index = ((picture * channels * h + rows) * w + columns).unsqueeze(-1) + paddle.arange(channels) * (h * w)
+    def values(maps: paddle.Tensor, reach: int = 2) -> paddle.Tensor:  # of (N, C, H, W) around P: (P, 5, 5, C), or 3×3
+        channels, some = maps.shape[1], slice(2 - reach, 3 + reach)
+        index = (picture * channels * h + rows[:, some]) * w + columns[:, :, some]
+        index = index.unsqueeze(-1) + paddle.arange(channels) * (h * w)
         return maps.flatten().gather(index.flatten()).reshape([*index.shape])
 
     def neighbour(patch: paddle.Tensor, direction: tuple[int, int]) -> paddle.Tensor:  # (P, 5, 5, ...): (P, 3, 3, ...)
@@ -70,14 +72,14 @@ def active_boundary(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: 
     distance = neighbour(whole, (0, 0))
     moves = predicted & neighbour(inside, (0, 0)) & (direction != STAY) & (distance < math.isqrt(int(FAR)))
 
-    log_p = F.log_softmax(values(logits), axis=-1)
-    fixed = log_p.detach()
-    here = neighbour(log_p, (0, 0))
-    scores = []
-    for way in DIRECTIONS[:STAY]:
-        there = neighbour(fixed, way)
-        scores.append((paddle.exp(there) * (there - here)).sum(axis=-1))
-    entropy = F.cross_entropy(paddle.stack(scores, axis=-1), direction % STAY, reduction="none").squeeze(-1)
+    # KL(p_j ‖ p_i) = Σ p_j log p_j − Σ p_j log p_i, the second sum for all pairs of a patch by one matrix product
+    fixed = F.log_softmax(values(logits.detach()), axis=-1)
+    p = paddle.exp(fixed)
+    here = F.log_softmax(values(logits, reach=1), axis=-1)
+    of_neighbour = (p * fixed).sum(axis=-1).reshape([-1, 1, 25])
+    between = paddle.matmul(here.reshape([-1, 9, k]), p.reshape([-1, 25, k]), transpose_y=True)
+    scores = (of_neighbour - between).reshape([-1, 9 * 25]).index_select(_neighbours(), axis=1)
+    entropy = F.cross_entropy(scores.reshape([-1, 3, 3, STAY]), direction % STAY, reduction="none").squeeze(-1)
 
     share = moves.astype(logits.dtype) / neighbour(values(overlap).squeeze(-1), (0, 0)).clip(min=1)
     pull = (distance - 1).clip(max=MAX_DISTANCE).astype(logits.dtype) / MAX_DISTANCE
@@ -89,14 +91,39 @@ def neighbour_divergence(logits: paddle.Tensor) -> paddle.Tensor:
 
     A neighbour outside of the picture adds 0.
     """
-    # by hand: Paddle's softmax along the second of four axes takes several times as long on a CPU
-    logits = logits - logits.max(axis=1, keepdim=True)
-    p = paddle.exp(logits)
-    total = p.sum(axis=1, keepdim=True)
-    log_p = logits - paddle.log(total)
-    padded = F.pad(log_p, [0, 1, 0, 1], mode="replicate")
-    differences = (log_p - padded[:, :, 1:, :-1]) + (log_p - padded[:, :, :-1, 1:])
-    return (p * differences).sum(axis=1) / total.squeeze(1)
+    h, w = logits.shape[2:]
+    rows = max(1, STRIP // logits[:, :, 0].size)
+    strips = []
+    for start in range(0, h, rows):
+        # softmax by hand: Paddle's along the second of four axes takes several times as long on a CPU
+        strip = logits[:, :, start : start + rows + 1]
+        strip = strip - strip.max(axis=1, keepdim=True)
+        p = paddle.exp(strip)
+        total = p.sum(axis=1, keepdim=True)
+        log_p = strip - paddle.log(total)
+        differences = 2 * log_p - _next(log_p, axis=2) - _next(log_p, axis=3)
+        strips.append(((p * differences).sum(axis=1) / total.squeeze(1))[:, :rows])
+    return paddle.concat(strips, axis=1)
+
+
+def _next(maps: paddle.Tensor, axis: int) -> paddle.Tensor:
+    """What comes after each value along an axis (N, C, H, W), and after the last one itself."""
+    size = maps.shape[axis]
+    if size == 1:
+        return maps
+    return paddle.concat([maps.slice([axis], [1], [size]), maps.slice([axis], [size - 1], [size])], axis)
+
+
+def _neighbours() -> paddle.Tensor:
+    """Of the pairs of a pixel of the inner 3×3 and one of the 5×5, those of neighbours: pixel by pixel, in order."""
+    inner = [(row, column) for row in (1, 2, 3) for column in (1, 2, 3)]
+    return paddle.to_tensor(
+        [
+            25 * index + 5 * (row + down) + column + right
+            for index, (row, column) in enumerate(inner)
+            for down, right in DIRECTIONS[:STAY]
+        ]
+    )
 
 
 def boundary_threshold(strongest: paddle.Tensor) -> paddle.Tensor:

@@ -23,9 +23,11 @@ from paddleseg.cvlibs import Config
 from paddleseg.utils import logger
 
 from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.datasets.description import CLASSES_FILE, classes_text
 from paddleseg_ext.files import read_yaml, write_whole
+from paddleseg_ext.training.watching import classes_of
 
-CONFIG, RUN, LOG, CLASSES = "config.yml", "run.yml", "log.txt", "classes.txt"
+CONFIG, RUN, LOG = "config.yml", "run.yml", "log.txt"
 PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "paddleseg", "paddleseg-ext", "numpy", "opencv-python", "visualdl")
 
 
@@ -48,8 +50,6 @@ def start(save_dir: str, config: Config, datasets: dict, resume_model: str | Non
     Args:
         datasets: the built data sets by their key in the YAML, e.g. ``{"train_dataset": ...}``.
     """
-    from paddleseg_ext.training.watching import classes_of
-
     if overwrite:
         _delete(save_dir)
     os.makedirs(save_dir, exist_ok=True)
@@ -61,8 +61,7 @@ def start(save_dir: str, config: Config, datasets: dict, resume_model: str | Non
             logger.warning(f"the resumed run goes on with another config: {', '.join(changed)} changed")
     write_whole(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     classes = classes_of(datasets["train_dataset"])
-    lines = [f"{name} {' '.join(map(str, colour))}\n" for name, colour in zip(classes.names, classes.colours)]
-    write_whole(os.path.join(save_dir, CLASSES), "".join(lines))
+    write_whole(os.path.join(save_dir, CLASSES_FILE), classes_text(classes.names, classes.colours[: len(classes)]))
     with open(os.path.join(save_dir, RUN), "a", encoding="utf-8") as file:
         yaml.safe_dump([_facts(config, datasets, resume_model)], file, sort_keys=False, allow_unicode=True, width=1000)
 
@@ -151,7 +150,13 @@ def _delete(save_dir: str) -> None:
     """Delete the models and records of the run in `save_dir`, and no other file."""
     for folder in _models(save_dir):
         shutil.rmtree(folder)
-    names = [CONFIG, RUN, LOG, CLASSES, *(os.path.basename(p) for p in glob(f"{escape(save_dir)}/vdlrecords.*.log"))]
+    names = [
+        CONFIG,
+        RUN,
+        LOG,
+        CLASSES_FILE,
+        *(os.path.basename(p) for p in glob(f"{escape(save_dir)}/vdlrecords.*.log")),
+    ]
     for name in names:
         if os.path.isfile(os.path.join(save_dir, name)):
             os.remove(os.path.join(save_dir, name))

@@ -23,10 +23,11 @@ from paddleseg.utils import logger
 from paddleseg_ext.analysis.boundary_pictures import grey, label_boundary
 from paddleseg_ext.analysis.boundary_quality import BoundaryQuality, watched_predictions
 from paddleseg_ext.analysis.pictures import Classes
-from paddleseg_ext.analysis.segmentation import INK, WHITE, add_legend, colour_map, head_logits
+from paddleseg_ext.analysis.segmentation import INK, WHITE, add_legend, colour_map
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.description import describe
 from paddleseg_ext.files import read_image
+from paddleseg_ext.segmenter import head_logits
 
 PICTURES = 4  # of the validation set, shown at each evaluation
 TILE_WIDTH = 400  # pixels; larger pictures are made smaller

@@ -20,7 +20,7 @@ from paddleseg_ext.files import expands_beyond, read_bytes
 OPCODES = (
     "PROTO FRAME MARK STOP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINSTRING SHORT_BINSTRING "
     "BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
-    "EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS EMPTY_SET ADDITEMS FROZENSET "
+    "EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS EMPTY_SET ADDITEMS "
     "GLOBAL STACK_GLOBAL REDUCE BUILD "
     "BINGET LONG_BINGET BINPUT LONG_BINPUT MEMOIZE"
 )
@@ -28,7 +28,7 @@ NAME_TABLE = "StructuredToParameterName@@"  # beside the weights of a layer: wha
 MANY_VALUES = 100_000  # fewer than these are no trouble
 SLICES = "UnpackBigParamInfor@@"  # beside parameters of over 1 GiB, which protocols 2 and 3 cut up
 PLAIN_KEYS = (str, int, float, complex, bytes, type(None), np.generic)
-MAX_KEY_PARTS = 100  # of a tuple or frozen set: the hash of nested ones may take for ever
+MAX_KEY_PARTS = 100  # of a tuple: the hash of nested ones may take for ever
 
 
 class _Refused(Exception):
@@ -106,16 +106,16 @@ def _encode(text: bytes | str, *_) -> bytes:
     return text.encode("latin1") if isinstance(text, str) else bytes(memoryview(text))
 
 
-def _set_of(kind: type, items: list) -> set | frozenset:
+def _set_of(items: list = ()) -> set:
     for item in items:
         _require_plain(item)
-    return kind(items)
+    return set(items)
 
 
 def _require_plain(key) -> None:
     if isinstance(key, PLAIN_KEYS):
         return
-    if not isinstance(key, (tuple, frozenset)) or expands_beyond(key, MAX_KEY_PARTS):
+    if not isinstance(key, tuple) or expands_beyond(key, MAX_KEY_PARTS):
         raise _Refused(f"has a {type(key).__name__} for a name")
 
 
@@ -131,8 +131,7 @@ GLOBALS = {
     "builtins.bytes": lambda: b"",
     "builtins.tuple": tuple,
     "builtins.complex": complex,
-    "builtins.set": lambda items=(): _set_of(set, items),
-    "builtins.frozenset": lambda items=(): _set_of(frozenset, items),
+    "builtins.set": _set_of,
     "builtins.eval": _evaluated,
     "collections.OrderedDict": lambda: OrderedDict(),
     "numpy.dtype": _dtype,
@@ -176,10 +175,7 @@ class _Reader(pickle._Unpickler):
         items = self.pop_mark()
         if not isinstance(self.stack[-1], set):
             raise ValueError("no set to add to")
-        self.stack[-1].update(_set_of(set, items))
-
-    def load_frozenset(self):
-        self.append(_set_of(frozenset, self.pop_mark()))
+        self.stack[-1].update(_set_of(items))
 
     def load_build(self):
         """Fills arrays; NumPy's own `__setstate__` trusts flags that could make it read any memory."""
@@ -198,5 +194,4 @@ class _Reader(pickle._Unpickler):
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems
     dispatch[pickle.ADDITEMS[0]] = load_additems
-    dispatch[pickle.FROZENSET[0]] = load_frozenset
     dispatch[pickle.BUILD[0]] = load_build

@@ -1,0 +1,66 @@
+"""A training step with MKL's own choice of kernels and with the AVX2 ones that `paddleseg_ext.cpu` chooses."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+
+from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, write_report
+from paddleseg_ext.benchmarks.training import measure as measure_training
+from paddleseg_ext.builder import load_config
+from paddleseg_ext.command import UserError
+from paddleseg_ext.cpu import AVX2, VARIABLE, is_amd_with_avx2
+
+OWN_CHOICE, CHOSEN = "MKL's own choice", f"{VARIABLE}={AVX2}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", help="the YAML file")
+    parser.add_argument(
+        "--synthetic",
+        nargs=3,
+        type=int,
+        default=[4, 320, 240],
+        metavar=("N", "W", "H"),
+        help="batch and size of the random pictures (default: 4 320 240)",
+    )
+    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="processes of each, in turn (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="measured steps of a process (default: %(default)s)")
+    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> None:
+    if not is_amd_with_avx2():
+        raise UserError("benchmark mkl: there is nothing to compare, this is no AMD processor with AVX2")
+    load_config(args.config)  # a wrong path or YAML is reported before the processes start
+    steps = {OWN_CHOICE: [], CHOSEN: []}
+    for _ in range(args.rounds):
+        for way, seconds in steps.items():
+            seconds += in_fresh_process(args.threads, measure, way, args.config, args.synthetic, args.runs)
+    figures = [{"kernels": way, "seconds": statistics.median(seconds)} for way, seconds in steps.items()]
+    slow = figures[0]["seconds"]
+    table = [
+        {
+            "kernels": figure["kernels"],
+            "training step": f"{1e3 * figure['seconds']:.0f} ms",
+            "times as fast": f"{slow / figure['seconds']:.2f}",
+        }
+        for figure in figures
+    ]
+    batch, width, height = args.synthetic
+    notes = [
+        f"{args.config}, batch {batch} of {width}x{height}, median of {args.rounds} x {args.runs} steps after one "
+        "each, in processes of their own by turns."
+    ]
+    write_report(args.save_dir, "mkl", conditions("cpu", args.threads), figures, table, notes)
+
+
+def measure(way: str, config: str, synthetic: list[int], runs: int) -> list[float]:
+    """Seconds of each step, in this process, whose MKL has computed nothing yet."""
+    os.environ.pop(VARIABLE, None)
+    if way == CHOSEN:
+        os.environ[VARIABLE] = AVX2
+    parts = measure_training(config, synthetic, "cpu", warm_up=1, runs=runs)
+    return [sum(step) for step in zip(*parts.values())]
