@@ -210,8 +210,8 @@ def load_network(config: Config, model_path: str | None, device: str = "gpu") ->
         load_weights(network, model_path)
     elif not config.dic["model"].get("pretrained"):
         logger.warning(
-            "--model_path is missing: the network has random weights, so its results mean nothing. Give it the "
-            "--save_dir of a training or a .pdparams file."
+            "--model_path is missing: the network has random weights, so what it predicts means nothing. Give it "
+            "the --save_dir of a training or a .pdparams file."
         )
     network.eval()
     return network

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from paddleseg_ext.command import run
+from paddleseg_ext.command import DEVICES, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,8 +21,9 @@ def parse_args() -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--predictions", help="folder of PNGs with train ids, named <city>_<sequence>_<frame>*.png")
     source.add_argument("--config", help="the YAML file of a network to predict with")
-    parser.add_argument("--model_path", help="with --config: trained weights (.pdparams)")
-    parser.add_argument("--device", default="gpu", choices=["cpu", "gpu", "xpu", "npu", "mlu"])
+    parser.add_argument("--model_path", help="with --config: trained weights, or the --save_dir of a training")
+    parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu: if there is one (default: gpu)")
+    parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="changes of the YAML")
     parser.add_argument(
         "--save_dir", default="output/cityscapes_submission", help="folder for the results, default %(default)s"
     )
@@ -53,7 +54,7 @@ def predict(args: argparse.Namespace, scenes):
     if args.model_path is None:
         raise UserError("--model_path is missing: give --config its trained weights (.pdparams)")
     path, weights = find_run(args.config, args.model_path)
-    segmenter = Segmenter.of(load_config(path), weights, args.device)
+    segmenter = Segmenter.of(load_config(path, opts=args.opts), weights, args.device)
     return (segmenter.predict(read_image(str(scene.image))) for scene in scenes)
 
 

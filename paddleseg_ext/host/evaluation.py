@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paddleseg.utils import metrics
 
-from paddleseg_ext.host.registry import repair, replace
+from paddleseg_ext.host.registry import repair, wrap
 from paddleseg_ext.metrics import calculate_area
 
 
@@ -15,4 +15,9 @@ from paddleseg_ext.metrics import calculate_area
     upstream="not fixed in develop of October 2024 (utils/metrics.py)",
 )
 def areas_in_three_passes():
-    replace(metrics, "calculate_area", calculate_area)
+    def in_three_passes(original, pred, label, num_classes, ignore_index=255, use_multilabel=False):
+        if use_multilabel:  # of later PaddleSeg: maps of 0 and 1, which it sums up as quickly
+            return original(pred, label, num_classes, ignore_index, use_multilabel)
+        return calculate_area(pred, label, num_classes, ignore_index)
+
+    wrap(metrics, "calculate_area", in_three_passes)
