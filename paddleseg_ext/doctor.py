@@ -113,7 +113,7 @@ def _examine_registration(told: Examination) -> None:
     from paddleseg.cvlibs import manager
 
     import paddleseg_ext
-    from paddleseg_ext.host.registry import REPAIRS, SWITCH
+    from paddleseg_ext.host.registry import REPAIRS, REPAIRS_SWITCH
 
     told.fact("paddleseg_ext", f"{paddleseg_ext.__version__} ({os.path.dirname(paddleseg_ext.__file__)})")
     if "paddleseg_ext_autoload" not in sys.modules:
@@ -127,7 +127,7 @@ def _examine_registration(told: Examination) -> None:
     for kind in (manager.MODELS, manager.BACKBONES, manager.LOSSES, manager.DATASETS):
         names = [name for name, part in kind.components_dict.items() if part.__module__.startswith("paddleseg_ext.")]
         told.fact(f"registered {kind.name}", ", ".join(names))
-    told.fact(SWITCH, os.environ.get(SWITCH) or "not set: needed (all in this package's tools)")
+    told.fact(REPAIRS_SWITCH, os.environ.get(REPAIRS_SWITCH) or "not set: needed (all in this package's tools)")
     for repair in REPAIRS.values():
         need = "needed" if repair.needed else "useful" if repair.useful else "not for these versions"
         state = "on" if repair.is_on else "off"

@@ -46,7 +46,7 @@ def run(*command, folder=None, **environment):
         capture_output=True,
         text=True,
         cwd=folder or "/",
-        env={**{k: v for k, v in os.environ.items() if k != registry.SWITCH}, **environment},
+        env={**{k: v for k, v in os.environ.items() if k != registry.REPAIRS_SWITCH}, **environment},
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -60,7 +60,7 @@ def functions(**environment):
 
 
 def changed(policy):
-    before, after = functions(**WITHOUT), functions(**{registry.SWITCH: policy})
+    before, after = functions(**WITHOUT), functions(**{registry.REPAIRS_SWITCH: policy})
     assert len(before) > 10_000
     places = [place for place in before.keys() | after.keys() if before.get(place) != after.get(place)]
     return {after.get(place, before.get(place))[0] for place in places}
@@ -191,7 +191,7 @@ def test_paddle_load_takes_what_it_takes_without_the_package(policy, tmp_path):
 
     before = told(**WITHOUT)
     assert len(before) == 12
-    assert told(**{registry.SWITCH: policy}) == before
+    assert told(**{registry.REPAIRS_SWITCH: policy}) == before
 
 
 SPAWNED = """
@@ -216,7 +216,7 @@ if __name__ == "__main__":
 def test_data_workers_can_be_spawned(policy, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SPAWNED)
-    assert "sum 18.0" in run(script, **{registry.SWITCH: policy}).stdout
+    assert "sum 18.0" in run(script, **{registry.REPAIRS_SWITCH: policy}).stdout
 
 
 def test_looking_paddleseg_up_before_its_import_keeps_the_registration():
@@ -311,7 +311,7 @@ def test_rewriting_unknown_code(scratch):
 
 def test_one_log_line_names_what_is_on_when_a_training_starts(tmp_path):
     code = TRAINING.replace("iters=5", "iters=1")
-    policy = {registry.SWITCH: "needed,dice_loss_on_its_own_labels"}
+    policy = {registry.REPAIRS_SWITCH: "needed,dice_loss_on_its_own_labels"}
     done = run("-c", code, "DDRNet", tmp_path, **policy)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "repairs that are on" in line]
     assert len(lines) == 1 and "dice_loss_on_its_own_labels" in lines[0]

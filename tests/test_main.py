@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from paddleseg_ext.host.registry import SWITCH
+from paddleseg_ext.command import REPAIRS_SWITCH
 
 SCRIPT = """
 import subprocess, sys
@@ -31,7 +31,11 @@ def run(folder, *flags, **environment):
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**{k: v for k, v in os.environ.items() if k != SWITCH}, "PADDLESEG_EXT_AUTOLOAD": "0", **environment},
+        env={
+            **{k: v for k, v in os.environ.items() if k != REPAIRS_SWITCH},
+            "PADDLESEG_EXT_AUTOLOAD": "0",
+            **environment,
+        },
         timeout=300,
     )
     return done.returncode, done.stdout.splitlines(), done.stderr
