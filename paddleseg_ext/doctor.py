@@ -88,9 +88,12 @@ def _examine_paddle(told: Examination) -> bool:
 
 
 def _advise(told: Examination) -> None:
-    """What is right and could be faster."""
+    """What Paddle would not tell: cards that it has no kernels for, and what could be faster."""
     from paddleseg_ext.cpu import mkl_advice
+    from paddleseg_ext.gpu import gpu_problems
 
+    for problem, fix in gpu_problems():
+        told.problem(problem, fix)
     advice = mkl_advice()
     if advice:
         told.fact("speed", advice)

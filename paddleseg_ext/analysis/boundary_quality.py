@@ -20,6 +20,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
@@ -39,7 +40,7 @@ def evaluate_boundaries(
     dataset: paddle.io.Dataset,
     class_names: Sequence[str],
     widths: Sequence[int] = DEFAULT_WIDTHS,
-    **settings,
+    **settings: Any,
 ) -> dict:
     """PaddleSeg's `evaluate`, with its usual output, and boundary quality from the same predictions.
 
@@ -48,7 +49,7 @@ def evaluate_boundaries(
         dataset: a validation set.
         class_names: of its classes.
         widths: whole numbers of pixels.
-        settings: PaddleSeg's for `evaluate` (`aug_eval`, `is_slide`, `num_workers`, ...).
+        **settings: PaddleSeg's for `evaluate` (`aug_eval`, `is_slide`, `num_workers`, ...).
 
     Returns:
         `classes` and `mean` with `iou`, `boundary_iou` and `boundary_f_score`, the latter two by width; beside them

@@ -20,7 +20,8 @@ class CamVid(LabelTableDataset):
     Args:
         others: what becomes of the colours beyond the 11 classes: "ignore" them, as the authors of SANet do, or
             "merge" each into the nearest class, as SegNet does.
-        Others are those of `LabelTableDataset`.
+
+    The other arguments are those of `LabelTableDataset`.
     """
 
     NUM_CLASSES = len(CAMVID)

@@ -86,7 +86,8 @@ class MultiClassBoundaryLoss(BoundaryBCELoss):
     sum over classes is of the size of `BoundaryBCELoss`, so that the same coefficient suits.
 
     Args:
-        width, ignore_index: see `BoundaryBCELoss`.
+        width: see `BoundaryBCELoss`.
+        ignore_index: see `BoundaryBCELoss`.
     """
 
     def forward(
@@ -146,7 +147,7 @@ class BoundaryAwareOhemCrossEntropyLoss(WeightedOhemCrossEntropyLoss):
     gradient goes to the boundary logits.
 
     Args:
-        thresh, min_kept, weight, ignore_index: see `WeightedOhemCrossEntropyLoss`.
+        thresh: see `WeightedOhemCrossEntropyLoss`, also for `min_kept`, `weight` and `ignore_index`.
         boundary_thresh: a probability.
     """
 

@@ -50,7 +50,8 @@ class WeightedOhemCrossEntropyLoss(nn.Layer):
     """`ohem_cross_entropy` as a layer: PaddleSeg's `OhemCrossEntropyLoss` with weights of the classes.
 
     Args:
-        thresh, min_kept: see `ohem_cross_entropy`; `min_kept` is of one card's batch.
+        thresh: see `ohem_cross_entropy`.
+        min_kept: see `ohem_cross_entropy`; of one card's batch.
         weight: one number for each class; None weighs all alike.
         ignore_index: the label that means nothing.
     """
