@@ -53,11 +53,14 @@ PROMISES = {  # what is promised: (the file of its tests, those of them that pro
     "A killed worker and a full /dev/shm are told with the fix": ("test_long_runs.py", "is_told"),
 }
 
+NEEDS_ALL = ("test_trainer.py", "test_long_runs.py", "test_hostile_checkpoints.py")
+"""Tests of promises that unmodified scripts keep with PADDLESEG_EXT_REPAIRS=all only."""
+
 
 def main():
     print(
         f"Python {platform.python_version()}, paddle {version('paddlepaddle')}, paddleseg {version('paddleseg')}, "
-        f"{os.cpu_count()} CPUs.\n\n| promise | command | cases | lost |\n|---|---|---|---|"
+        f"{os.cpu_count()} CPUs.\n\n| promise | policy | command | cases | lost |\n|---|---|---|---|---|"
     )
     lost_of_all = 0
     for promise, (files, selection) in PROMISES.items():
@@ -65,7 +68,8 @@ def main():
         cases, lost = run(command)
         lost_of_all += lost
         shown = " ".join(f'"{part}"' if " " in part else part for part in command)
-        print(f"| {promise} | `{shown}` | {cases} | {lost} |", flush=True)
+        policy = "`all`" if files.startswith(NEEDS_ALL) else "any"
+        print(f"| {promise} | {policy} | `{shown}` | {cases} | {lost} |", flush=True)
     return 1 if lost_of_all else 0
 
 

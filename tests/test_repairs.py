@@ -4,13 +4,14 @@ import sys
 
 import numpy as np
 import paddle
+import paddle.inference
 import pytest
 from paddleseg.cvlibs import manager
 from paddleseg.models import losses
 from paddleseg.utils import metrics
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.host import registry
+from paddleseg_ext.host import patching, registry
 
 CLASSES = 5
 
@@ -118,6 +119,38 @@ def test_edge_labels_grow_with_the_picture():
         assert len(columns) == 4 * factor and {30 * factor - 1, 30 * factor} < set(columns)
         # one row above the 6 that are left out, and two below, as a square of even side does
         assert (rows[0], rows[-1]) == (5 * factor, 36 * factor - 1)
+
+
+def test_memory_optim_that_is_asked_for_before_the_gpu(monkeypatch):
+    """As in PaddleSeg's deploy script; on a CPU it stays off."""
+
+    class Config:
+        def __init__(self):
+            self.calls, self.gpu = [], False
+
+        def delete_pass(self, name):
+            self.calls.append(name)
+
+        def use_gpu(self):
+            return self.gpu
+
+        def enable_memory_optim(self):
+            self.calls.append("memory_optim")
+
+        def enable_use_gpu(self):
+            self.gpu = True
+
+    monkeypatch.setattr(paddle.inference, "Config", Config)
+    before = patching.count()
+    registry.REPAIRS["inference_on_a_cpu"].patch()
+    try:
+        config = Config()
+        config.enable_memory_optim()
+        assert config.calls == ["onednn_placement_pass"]
+        config.enable_use_gpu()
+        assert config.calls == ["onednn_placement_pass", "memory_optim"]
+    finally:
+        patching.take_back(before)
 
 
 def test_dice_loss_leaves_the_labels_alone(logits, labels):
