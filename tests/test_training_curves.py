@@ -16,7 +16,9 @@ def write_log(folder, name, losses, scores):
             writer.add_scalar("Train/loss", loss, iteration)
             writer.add_scalar("Train/lr", 0.01, iteration)
             writer.add_scalar("Train/batch_cost", 1.0, iteration)
+            writer.add_scalar("Seconds per step/all", 1.0, iteration)
         for iteration, score in scores.items():
+            writer.add_scalar("IoU/road, paved", score / 2, iteration)
             writer.add_scalar("Evaluate/mIoU", score, iteration)
 
 
@@ -31,6 +33,8 @@ def test_the_resumed_run_counts(tmp_path):
         ("20", "2", "0.25"),
         ("30", "1", "0.5"),
     ]
+    assert [row["IoU/road, paved"] for row in rows] == ["", "0.125", "0.25"]
+    assert "Seconds per step/all" not in rows[0]
     assert "Train/batch_cost" not in rows[0] and "Train/lr" in rows[0]
     with Image.open(tmp_path / "out/training.png") as picture:
         assert picture.width > 500

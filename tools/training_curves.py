@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import os
 from glob import glob
 
@@ -23,11 +24,11 @@ def main(args):
     path = os.path.join(args.save_dir, "training.csv")
     tags = sorted(tag for tag in scalars if not tag.endswith("_cost") and not tag.startswith("Seconds per step/"))
     iterations = sorted({iteration for tag in tags for iteration in scalars[tag]})
-    lines = [",".join(["iteration", *tags])]
-    lines += [
-        ",".join([str(i), *(f"{scalars[tag][i]:.6g}" if i in scalars[tag] else "" for tag in tags)]) for i in iterations
-    ]
-    write_whole(path, "\n".join(lines) + "\n")
+    lines = [["iteration", *tags]]
+    lines += [[i, *(f"{scalars[tag][i]:.6g}" if i in scalars[tag] else "" for tag in tags)] for i in iterations]
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(lines)
+    write_whole(path, table.getvalue())
     plot(path, os.path.join(args.save_dir, "training.png"))
     print(f"Written: {path} ({len(iterations)} iterations) and {args.save_dir}/training.png")
 
