@@ -32,7 +32,7 @@ demo: $(VENV)/ready
 	mkdir -p $(DEMO)
 	$(BIN)/python tools/make_street_dataset.py --save_dir data/street --num_train 300 --num_val 40 --num_test 12
 	$(BIN)/python tools/train.py --config $(DEMO_CONFIG) --device cpu --seed 1 --do_eval --use_vdl \
-	    --save_interval 200 --keep_checkpoint_max 1 --save_dir $(DEMO) | tee $(DEMO)/train.log
+	    --save_interval 200 --keep_checkpoint_max 1 --overwrite --save_dir $(DEMO) | tee $(DEMO)/train.log
 	$(BIN)/python tools/predict.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO_MODEL) \
 	    --image_path data/street/leftImg8bit/test --save_dir $(DEMO)/predictions
 	@echo; echo "Predictions:"; find $(DEMO)/predictions/added_prediction -name '*.png' | sort

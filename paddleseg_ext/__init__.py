@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from paddleseg_ext.models import *  # noqa: F403
     from paddleseg_ext.predictor import *  # noqa: F403
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _COMPONENTS = ("datasets", "layers", "losses", "models")
 _PUBLIC = ("boundary", *_COMPONENTS, "predictor")
