@@ -20,7 +20,7 @@ def without_amp(loss: Callable) -> Callable:
 
 
 def at_least_float32(logits: paddle.Tensor) -> paddle.Tensor:
-    """Half precision overflows in sums over all pixels; a cast to the same type takes Paddle 2.6 longer than the loss."""
+    """Half precision overflows in sums over all pixels. No cast to the same type: Paddle 2.6 takes long over it."""
     return logits if logits.dtype in (paddle.float32, paddle.float64) else logits.astype("float32")
 
 
