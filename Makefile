@@ -29,15 +29,14 @@ DEMO_MODEL = $(DEMO)/best_model/model.pdparams
 .PHONY: demo test test-quick lint types docs coverage
 
 demo: $(VENV)/ready
-	mkdir -p $(DEMO)
 	$(BIN)/python tools/make_street_dataset.py --save_dir data/street
 	$(BIN)/python tools/train.py --config $(DEMO_CONFIG) --device cpu --seed 1 --do_eval --use_vdl \
-	    --save_interval 300 --keep_checkpoint_max 1 --save_dir $(DEMO) | tee $(DEMO)/train.log
+	    --save_interval 300 --keep_checkpoint_max 1 --save_dir $(DEMO) --overwrite
 	$(BIN)/python tools/predict.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO_MODEL) \
 	    --image_path data/street/leftImg8bit/test --save_dir $(DEMO)/predictions
 	@echo; echo "Predictions:"; find $(DEMO)/predictions/added_prediction -name '*.png' | sort
 	@echo "Curves:          $(BIN)/visualdl --logdir $(DEMO)"
-	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/train.log | tail -n 1)"
+	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/log.txt | tail -n 1)"
 	@echo; echo "What next (after: source $(BIN)/activate):"
 	@echo "  your own pictures    paddleseg-ext new_config --dataset_root FOLDER --network sanet_s --save_path my.yml"
 	@echo "  what it has learnt   paddleseg-ext report --config $(DEMO_CONFIG) --model_path $(DEMO_MODEL) --device cpu"
