@@ -23,21 +23,20 @@ STACK_A = paddlepaddle==3.3.1 paddleseg==2.8.0
 STACK_B = paddlepaddle==2.6.2 paddleseg==2.8.0 'protobuf<7' 'paddle2onnx<2'
 
 DEMO = output/demo
-DEMO_CONFIG = configs/sanet/sanet_s_street_256x128_200.yml
+DEMO_CONFIG = configs/sanet/sanet_s_street_256x128_300.yml
 DEMO_MODEL = $(DEMO)/best_model/model.pdparams
 
 .PHONY: demo test test-quick lint types docs coverage
 
 demo: $(VENV)/ready
-	mkdir -p $(DEMO)
-	$(BIN)/python tools/make_street_dataset.py --save_dir data/street --num_train 300 --num_val 40 --num_test 12
+	$(BIN)/python tools/make_street_dataset.py --save_dir data/street
 	$(BIN)/python tools/train.py --config $(DEMO_CONFIG) --device cpu --seed 1 --do_eval --use_vdl \
-	    --save_interval 200 --keep_checkpoint_max 1 --overwrite --save_dir $(DEMO) | tee $(DEMO)/train.log
+	    --save_interval 300 --keep_checkpoint_max 1 --save_dir $(DEMO) --overwrite
 	$(BIN)/python tools/predict.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO_MODEL) \
 	    --image_path data/street/leftImg8bit/test --save_dir $(DEMO)/predictions
 	@echo; echo "Predictions:"; find $(DEMO)/predictions/added_prediction -name '*.png' | sort
 	@echo "Curves:          $(BIN)/visualdl --logdir $(DEMO)"
-	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/train.log | tail -n 1)"
+	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/log.txt | tail -n 1)"
 	@echo; echo "What next (after: source $(BIN)/activate):"
 	@echo "  your own pictures    paddleseg-ext new_config --dataset_root FOLDER --network sanet_s --save_path my.yml"
 	@echo "  what it has learnt   paddleseg-ext report --config $(DEMO_CONFIG) --model_path $(DEMO_MODEL) --device cpu"
