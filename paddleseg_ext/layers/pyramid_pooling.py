@@ -178,9 +178,11 @@ class SPPFTAB(ContextModule):
         init_convolutions(self)
 
     def pyramid(self, x, point):
-        maps, before = [], []
+        maps: list[paddle.Tensor] = []
+        before: list[paddle.Tensor] = []
         for branch in self.branches:
-            y, states = x, []
+            y = x
+            states: list[paddle.Tensor] = []
             for block in branch:
                 y = block(y)
                 if self.reuse and len(states) < len(before):

@@ -147,6 +147,10 @@ GLOBALS = {
 class _Reader(pickle._Unpickler):
     """Python's own unpickler: unlike the one in C it lets opcodes be left out, and its memo takes no memory ahead."""
 
+    # of the base class, whose published types lack them
+    stack: list
+    pop_mark: Callable[[], list]
+
     dispatch: ClassVar[dict[int, Callable]] = {}
     for _opcode in OPCODES.split():
         _code = getattr(pickle, _opcode)[0]
