@@ -34,10 +34,12 @@ class LabelTableDataset(Dataset):
     is trained like "train", on train and val together. Mode "test" is evaluated like "val"; list lines without label
     are allowed in it.
 
+    Arguments are those of `paddleseg.datasets.Dataset`.
+
     Args:
-        train_path, val_path, test_path: the list of each split; `dataset_root`/<split>.txt if there is one; else the
-            folders are searched.
-        Others are those of `paddleseg.datasets.Dataset`.
+        train_path: the list of train; None: `dataset_root`/train.txt if there is one, else the folders are searched.
+        val_path: that of val.
+        test_path: that of test.
 
     Raises:
         ValueError: unknown mode; a list line with a wrong number of fields or a path out of `dataset_root`.

@@ -155,6 +155,9 @@ class SPPFTAB(ContextModule):
 
     Args:
         tab: the convolutions of a block, "3x3" (one, after a square pooling), "3x3_3x3", "1x3_3x1" or "3x1_1x3".
+
+    Raises:
+        ValueError: another `tab`.
     """
 
     reuse = False

@@ -149,8 +149,8 @@ class ActiveBoundaryLoss(nn.Layer):
         min(d_i, 20) / 20 · −log( exp KL(p_j* ‖ p_i) / Σ_j exp KL(p_j ‖ p_i) ),   j: its eight neighbours,
 
     on average over these pixels. d is the distance to the nearest true boundary less 1, in whole pixels; the p_j take
-    no gradient. True boundaries are the changes of the labels, ignored pixels included (`paddleseg_ext.boundary.
-    changes`); a picture without any has nothing to move to and takes no part.
+    no gradient. True boundaries are the changes of the labels, ignored pixels included (`changes` in
+    `paddleseg_ext.boundary`); a picture without any has nothing to move to and takes no part.
 
     Source: Wang et al., "Active Boundary Loss for Semantic Segmentation", AAAI 2022
     (https://arxiv.org/abs/2102.02696), there with label smoothing, here without.
