@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 __all__ = ["binary_boundary", "class_boundary"]
 
 DEFAULT_WIDTH = 4
+NO_LABEL = -(2**31)
 FAR = float(2**26)  # a squared distance that no picture has
 
 
@@ -65,9 +66,10 @@ def changes(labels: paddle.Tensor, ignore_index: int = 255) -> paddle.Tensor:
     Returns:
         bool (N, H, W).
     """
-    padded = F.pad(labels.astype("float32").unsqueeze(1), [0, 1, 0, 1], mode="replicate").squeeze(1)
-    here, lower, right = padded[:, :-1, :-1], padded[:, 1:, :-1], padded[:, :-1, 1:]
-    return (here != lower) | (here != right) | (labels == ignore_index)
+    narrow = labels.astype("int32")
+    lower = paddle.concat([narrow[:, 1:], narrow[:, -1:]], axis=1)
+    right = paddle.concat([narrow[:, :, 1:], narrow[:, :, -1:]], axis=2)
+    return (narrow != lower) | (narrow != right) | (labels == ignore_index)
 
 
 def rims(labels: paddle.Tensor) -> paddle.Tensor:
@@ -79,10 +81,12 @@ def rims(labels: paddle.Tensor) -> paddle.Tensor:
     Returns:
         bool (N, H, W).
     """
-    padded = F.pad(labels.astype("float32").unsqueeze(1), [1, 1, 1, 1], value=float("nan")).squeeze(1)
-    here = padded[:, 1:-1, 1:-1]
-    others = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
-    return functools.reduce(paddle.logical_or, [here != other for other in others])
+    labels = labels.astype("int32")
+    n, height, width = labels.shape
+    column, row = paddle.full([n, 1, width], NO_LABEL, "int32"), paddle.full([n, height, 1], NO_LABEL, "int32")
+    tall, wide = paddle.concat([column, labels, column], axis=1), paddle.concat([row, labels, row], axis=2)
+    others = tall[:, :-2], tall[:, 2:], wide[:, :, :-2], wide[:, :, 2:]
+    return functools.reduce(paddle.logical_or, [labels != other for other in others])
 
 
 def squared_distances(marks: paddle.Tensor, exact: int = 22) -> paddle.Tensor:
