@@ -8,6 +8,8 @@ import paddleseg_ext
 
 paddleseg_ext.register()  # before anything imports paddle: it binds zlib first
 
+pytest.register_assert_rewrite("network_tester")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -60,6 +60,22 @@ def network():
     return cases
 
 
+def spread_statistics(model):
+    """Batch norms that do something: an untrained one is close to the identity."""
+    random = np.random.default_rng(0)
+    for layer in model.sublayers():
+        if hasattr(layer, "_variance"):
+            for name, low, high in (
+                ("weight", 0.7, 1.3),
+                ("bias", -0.2, 0.2),
+                ("_mean", -0.2, 0.2),
+                ("_variance", 0.7, 1.3),
+            ):
+                value = getattr(layer, name)
+                value.set_value(random.uniform(low, high, value.shape).astype(np.float32))
+    return model
+
+
 def pictures(*sizes, batch=1):
     """Network inputs of noise."""
     random = np.random.default_rng(1)

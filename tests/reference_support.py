@@ -32,14 +32,14 @@ def random_of(name):
 
 
 def parameter(name, shape):
-    """Of one entry of an official state dict; what it is shows in its name and number of dimensions."""
+    """Of one entry of a state dict, the authors' or Paddle's; what it is shows in its name and number of dimensions."""
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
     random = random_of(name)
     normal = random.standard_normal(shape)
-    if name.endswith("running_var"):
+    if name.endswith(("running_var", "_variance")):
         return random.uniform(0.5, 1.5, shape).astype(np.float32)
-    if name.endswith(("running_mean", "bias")):
+    if name.endswith(("running_mean", "_mean", "bias")):
         return (0.1 * normal).astype(np.float32)
     if len(shape) == 1:  # scale of a batch norm; smaller at the end of a residual branch
         return ((0.5 if name.endswith("bn2.weight") else 1.0) + 0.1 * normal).astype(np.float32)

@@ -1,10 +1,12 @@
-"""`EncNet` against PaddleSeg's `ENCNet`; its export and its configs."""
+"""`EncNet` as each network, against PaddleSeg's `ENCNet`, and its configs."""
 
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
+from deploy_support import spread_statistics
+from network_tester import NetworkTester
 from paddleseg.cvlibs import Config, SegBuilder
 from paddleseg.models import ENCNet
 from paddleseg.models.backbones import ResNet18_vd, ResNet50_vd
@@ -19,14 +21,24 @@ def build(network, backbone=ResNet18_vd, mid_channels=32, **arguments):
     return network(CLASSES, backbone(), num_codes=8, mid_channels=mid_channels, **arguments)
 
 
-def randomize(network):
-    """Statistics of batch norms as after some training, so that the evaluation mode is worth comparing."""
-    rng = np.random.default_rng(0)
-    for name, value in network.state_dict().items():
-        if name.endswith("._mean"):
-            value.set_value((0.1 * rng.standard_normal(value.shape)).astype("float32"))
-        elif name.endswith("._variance"):
-            value.set_value(rng.uniform(0.5, 1.5, value.shape).astype("float32"))
+class TestEncNet(NetworkTester):
+    classes = CLASSES
+    folded = 28
+    use_se_loss = True
+
+    def build(self, **arguments):
+        return build(EncNet, use_se_loss=self.use_se_loss, add_lateral=True, **arguments)
+
+    def training_shapes(self, height, width):
+        return [(2, CLASSES, height, width)] * 2 + [(2, CLASSES)] * self.use_se_loss
+
+    def reference_network(self):
+        return build(ENCNet, use_se_loss=self.use_se_loss, add_lateral=True)
+
+
+@pytest.mark.slow
+class TestEncNetWithoutPresence(TestEncNet):
+    use_se_loss = False
 
 
 def assert_same_outputs(ours, theirs, x):
@@ -44,7 +56,7 @@ def assert_parity(tmp_path, sizes, **arguments):
     """Same outputs as PaddleSeg's from weights that went through a file, in both modes."""
     paddle.seed(0)
     theirs, ours = build(ENCNet, **arguments), build(EncNet, **arguments)
-    randomize(theirs)
+    spread_statistics(theirs)
     path = str(tmp_path / "model.pdparams")
     paddle.save(theirs.state_dict(), path)
     assert ours.set_state_dict(paddle.load(path)) == ([], [])  # missing, unexpected
@@ -79,42 +91,6 @@ def test_parity_with_paddleseg_resnet50(tmp_path, add_lateral, use_se_loss):
         add_lateral=add_lateral,
         use_se_loss=use_se_loss,
     )
-
-
-def test_pretrained_loads_a_whole_model(tmp_path):
-    source = build(EncNet)
-    path = str(tmp_path / "model.pdparams")
-    paddle.save(source.state_dict(), path)
-    loaded = build(EncNet, pretrained=path)
-    assert np.array_equal(
-        loaded.enc_module.encoding[0].codewords.numpy(), source.enc_module.encoding[0].codewords.numpy()
-    )
-
-
-@pytest.mark.parametrize("use_se_loss", [False, True])
-def test_every_parameter_is_trained(use_se_loss):
-    paddle.seed(0)
-    network = build(EncNet, use_se_loss=use_se_loss, add_lateral=True)
-    outputs = network(paddle.randn((2, 3, 33, 47)))
-    assert [tuple(o.shape) for o in outputs] == [(2, CLASSES, 33, 47)] * 2 + [(2, CLASSES)] * use_se_loss
-    sum(o.sum() for o in outputs).backward()
-    assert [name for name, p in network.named_parameters() if p.grad is None and not p.stop_gradient] == []
-
-
-@pytest.mark.parametrize("shape", [[None, 3, None, None], [1, 3, 40, 56]], ids=["dynamic", "fixed"])
-def test_export(tmp_path, shape):
-    paddle.seed(0)
-    network = build(EncNet, add_lateral=True)
-    randomize(network)
-    network.eval()
-    inputs = [paddle.randn((1, 3, 40, 56))] + [paddle.randn((2, 3, 33, 70))] * (shape[0] is None)
-    expected = [network(x)[0].numpy() for x in inputs]
-    exported = paddle.jit.to_static(network, input_spec=[paddle.static.InputSpec(shape, "float32")])
-    paddle.jit.save(exported, str(tmp_path / "model"))
-    loaded = paddle.jit.load(str(tmp_path / "model"))
-    for x, y in zip(inputs, expected):
-        (got,) = paddle.utils.flatten(loaded(x))
-        np.testing.assert_allclose(got.numpy(), y, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
