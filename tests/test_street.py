@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import cv2
@@ -133,3 +134,12 @@ def test_bad_settings_are_named(tmp_path):
     with pytest.raises(UserError, match="is a file"):
         make(tmp_path / "file")
     assert not (tmp_path / "a").exists()
+
+
+def test_pictures_are_those_drawn_before():
+    """A change of the drawing code that is meant to change no picture changes none."""
+    digest = hashlib.sha256()
+    for index in range(CYCLE):
+        for pixels in draw_picture(7, "val", index, (128, 64)):
+            digest.update(pixels.tobytes())
+    assert digest.hexdigest()[:16] == "fbc3b752b6b6ec93"
