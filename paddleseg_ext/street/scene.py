@@ -61,10 +61,12 @@ def draw_picture(seed: int, split: str, index: int, size: tuple[int, int]) -> tu
     attempt = 0
     while True:
         rng = np.random.default_rng([seed, SPLITS.index(split), index, attempt])
-        image, label = _draw_scene(rng, featured, size)
+        scene = _draw_scene(rng, featured, size)
+        label = scene.label[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING]
+        label = np.ascontiguousarray(label)
         share = np.bincount(label.ravel(), minlength=256) / label.size
         if all(share[train_id] >= MIN_SHARE for train_id in featured):
-            return image, label
+            return _photograph(scene, label), label
         attempt += 1  # something stands in front of it
 
 
@@ -161,7 +163,7 @@ def _colour(rng: np.random.Generator, *choices, spread: float = 14) -> np.ndarra
 # ---------------------------------------------------------------------------------------- the scene, back to front
 
 
-def _draw_scene(rng, featured, size) -> tuple[np.ndarray, np.ndarray]:
+def _draw_scene(rng, featured, size) -> Scene:
     width, height = size
     scene = Scene(rng, width * SUPERSAMPLING, height * SUPERSAMPLING)
     kerbs = (-rng.uniform(4.5, 7.0), rng.uniform(2.8, 4.2))  # the camera drives on the right
@@ -175,7 +177,7 @@ def _draw_scene(rng, featured, size) -> tuple[np.ndarray, np.ndarray]:
         draw(scene, x, z)
     if rng.random() < 0.35:
         _draw_bonnet(scene)
-    return _photograph(rng, scene, size)
+    return scene
 
 
 def _draw_sky(scene: Scene) -> None:
@@ -652,11 +654,10 @@ def _noise(rng, shape, grain: float) -> np.ndarray:
     return cv2.resize(rng.standard_normal(coarse, np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def _photograph(rng, scene: Scene, size) -> tuple[np.ndarray, np.ndarray]:
-    """Scale a drawn scene down to `size` and add surface texture, light, colour cast and sensor noise."""
-    width, height = size
-    image = cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    label = np.ascontiguousarray(scene.label[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING])
+def _photograph(scene: Scene, label: np.ndarray) -> np.ndarray:
+    """Scale a drawn scene down to its label's size and add surface texture, light, colour cast and sensor noise."""
+    rng, (height, width) = scene.rng, label.shape
+    image = cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
 
     amplitude = np.array([GRAIN.get(train_id, DEFAULT_GRAIN) for train_id in TrainId] + [DEFAULT_GRAIN], np.float32)
     amplitude = amplitude[np.minimum(label, len(TrainId))]
@@ -671,4 +672,4 @@ def _photograph(rng, scene: Scene, size) -> tuple[np.ndarray, np.ndarray]:
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (3, 3), 0)
     image += rng.normal(0, rng.uniform(1, 5), image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8), label
+    return np.clip(image, 0, 255).astype(np.uint8)
