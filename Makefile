@@ -29,7 +29,7 @@ DEMO_MODEL = $(DEMO)/best_model/model.pdparams
 .PHONY: demo test test-quick lint types docs coverage
 
 demo: $(VENV)/ready
-	$(BIN)/python tools/make_street_dataset.py --save_dir data/street
+	$(BIN)/python tools/make_street_dataset.py --save_dir data/street --num_val 40 --num_test 12
 	$(BIN)/python tools/train.py --config $(DEMO_CONFIG) --device cpu --seed 1 --do_eval --use_vdl \
 	    --save_interval 300 --keep_checkpoint_max 1 --save_dir $(DEMO) --overwrite
 	$(BIN)/python tools/predict.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO_MODEL) \
