@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from importlib import import_module
 
-import paddleseg  # noqa: F401  first: it registers every component, which must not happen amid the imports below
-
 from paddleseg_ext.host import registry
 
 FILES = ("paddleseg_2_8", "losses", "stock_models", "evaluation", "checkpoints", "data_loader", "inference", "trainer")
