@@ -33,6 +33,7 @@ def test_the_switch_leaves_paddleseg_alone():
     assert run(f"import zlib; {SCRIPT}", PADDLESEG_EXT_AUTOLOAD="0").stdout.split("\n")[-2] == "False False"
 
 
+@pytest.mark.slow
 def test_importing_the_package_waits_for_paddleseg():
     code = f"import sys, paddleseg_ext; print('paddle' in sys.modules); {SCRIPT}"
     for switch in "01":
