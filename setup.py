@@ -96,6 +96,7 @@ setup(
         "test": [
             "pytest",
             "pytest-cov",
+            "pytest-xdist",
             "hypothesis",
             "torch==2.13.0",
             *ONNX,

@@ -170,6 +170,13 @@ def boundary_cost() -> str:
     return markdown(["crops", "loss", "forward and backward", "of a step", "memory", "in copies of the logits"], rows)
 
 
+def rare_class() -> str:
+    report = json.loads((DOCS / "own_data" / "rare_class.json").read_text())
+    scores = [name for name in report["runs"][0] if name not in ("weights", "seed")]
+    rows = [[run["weights"], run["seed"], *(f"{100 * run[name]:.1f}" for name in scores)] for run in report["runs"]]
+    return markdown(["weights", "seed", *scores], rows)
+
+
 TABLES = {
     "encnet_camvid": encnet_camvid,
     "encnet_presence": encnet_presence,
@@ -177,6 +184,7 @@ TABLES = {
     "boundary_ablation_val": lambda: boundary_ablation("val"),
     "boundary_ablation_test": lambda: boundary_ablation("test"),
     "boundary_cost": boundary_cost,
+    "rare_class": rare_class,
 }
 
 

@@ -79,5 +79,7 @@ def command_line():
     import runpy
     from importlib.util import find_spec
 
-    (package,) = find_spec("paddleseg_ext").submodule_search_locations
-    runpy.run_path(os.path.join(package, "cli.py"), run_name="__main__")
+    spec = find_spec("paddleseg_ext")
+    if spec is None or spec.origin is None:  # of a checkout that was moved
+        sys.exit("error: the package paddleseg_ext is missing from this environment: install it again")
+    runpy.run_path(os.path.join(os.path.dirname(spec.origin), "cli.py"), run_name="__main__")

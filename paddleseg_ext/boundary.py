@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 __all__ = ["binary_boundary", "class_boundary"]
 
 DEFAULT_WIDTH = 4
+NO_LABEL = -(2**31)
 FAR = float(2**26)  # a squared distance that no picture has
 
 
@@ -65,9 +66,10 @@ def changes(labels: paddle.Tensor, ignore_index: int = 255) -> paddle.Tensor:
     Returns:
         bool (N, H, W).
     """
-    padded = F.pad(labels.astype("float32").unsqueeze(1), [0, 1, 0, 1], mode="replicate").squeeze(1)
-    here, lower, right = padded[:, :-1, :-1], padded[:, 1:, :-1], padded[:, :-1, 1:]
-    return (here != lower) | (here != right) | (labels == ignore_index)
+    narrow = labels.astype("int32")
+    lower = paddle.concat([narrow[:, 1:], narrow[:, -1:]], axis=1)
+    right = paddle.concat([narrow[:, :, 1:], narrow[:, :, -1:]], axis=2)
+    return (narrow != lower) | (narrow != right) | (labels == ignore_index)
 
 
 def rims(labels: paddle.Tensor) -> paddle.Tensor:
@@ -79,10 +81,12 @@ def rims(labels: paddle.Tensor) -> paddle.Tensor:
     Returns:
         bool (N, H, W).
     """
-    padded = F.pad(labels.astype("float32").unsqueeze(1), [1, 1, 1, 1], value=float("nan")).squeeze(1)
-    here = padded[:, 1:-1, 1:-1]
-    others = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
-    return functools.reduce(paddle.logical_or, [here != other for other in others])
+    labels = labels.astype("int32")
+    n, height, width = labels.shape
+    column, row = paddle.full([n, 1, width], NO_LABEL, "int32"), paddle.full([n, height, 1], NO_LABEL, "int32")
+    tall, wide = paddle.concat([column, labels, column], axis=1), paddle.concat([row, labels, row], axis=2)
+    others = tall[:, :-2], tall[:, 2:], wide[:, :, :-2], wide[:, :, 2:]
+    return functools.reduce(paddle.logical_or, [labels != other for other in others])
 
 
 def squared_distances(marks: paddle.Tensor, exact: int = 22) -> paddle.Tensor:
@@ -101,30 +105,24 @@ def squared_distances(marks: paddle.Tensor, exact: int = 22) -> paddle.Tensor:
     Returns:
         float32 (N, H, W) of whole numbers; `FAR` or more in a picture without a mark.
     """
-    height, width = marks.shape[1:]
-    column = (FAR**0.5 * (~marks).astype("float32")).unsqueeze(1)
+    n, height, width = marks.shape
+    # what is compared lies along the first axis, where a shifted map is a piece of memory
+    column = (FAR**0.5 * (~marks).astype("float32")).transpose([1, 0, 2]).reshape([height, n * width])
     for step in _powers_of_two(height):
-        padded = _padded(column, step, axis=2)
-        column = paddle.minimum(column, paddle.minimum(padded[:, :, : -2 * step], padded[:, :, 2 * step :]) + step)
+        column = paddle.minimum(column, paddle.minimum(*_shifted(column, step)) + step)
 
-    squared = column.square()
-    here = paddle.arange(width, dtype="float32")
-    best, site = (
-        squared,
-        paddle.concat([squared, here.expand_as(squared)], axis=1),
-    )  # of a column: its square, its place
+    squared = column.square().reshape([height, n, width]).transpose([2, 1, 0]).reshape([width, n * height])
+    here = paddle.arange(width, dtype="float32").unsqueeze(1).expand_as(squared) + 0  # whole, not a view
+    best, site, place = squared, squared, here  # of the best column known: its square, its place
     for step in reversed(_powers_of_two(width)):
-        padded = _padded(site, step, axis=3)
-        for other in (padded[..., : -2 * step], padded[..., 2 * step :]):
-            distance = other[:, :1] + (here - other[:, 1:]).square()
-            site = paddle.where(distance < best, other, site)
+        for other, other_place in zip(_shifted(site, step), _shifted(place, step)):
+            distance = other + (here - other_place).square()
+            better = distance < best
             best = paddle.minimum(distance, best)
-    reach = min(exact, width - 1)
-    padded = _padded(squared, reach, axis=3)
-    for step in range(1, reach + 1):
-        left, right = padded[..., reach - step : reach - step + width], padded[..., reach + step : reach + step + width]
-        best = paddle.minimum(best, paddle.minimum(left, right) + step**2)
-    return best.squeeze(1)
+            site, place = paddle.where(better, other, site), paddle.where(better, other_place, place)
+    for step in range(1, min(exact, width - 1) + 1):
+        best = paddle.minimum(best, paddle.minimum(*_shifted(squared, step)) + step**2)
+    return best.reshape([width, n, height]).transpose([1, 2, 0])
 
 
 def _powers_of_two(side: int) -> list[int]:
@@ -132,12 +130,10 @@ def _powers_of_two(side: int) -> list[int]:
     return [2**k for k in range((side - 1).bit_length())]
 
 
-def _padded(maps: paddle.Tensor, pixels: int, axis: int) -> paddle.Tensor:
-    """Maps (N, C, H, W) with as many pixels of `FAR` before and after; `F.pad` takes several times as long on a CPU."""
-    shape = list(maps.shape)
-    shape[axis] = pixels
-    outside = paddle.full(shape, FAR)
-    return paddle.concat([outside, maps, outside], axis)
+def _shifted(maps: paddle.Tensor, step: int) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """What is `step` before and after each value along the first axis, `FAR` outside: maps (L, M) twice."""
+    outside = paddle.full([step, maps.shape[1]], FAR)
+    return paddle.concat([outside, maps[:-step]]), paddle.concat([maps[step:], outside])
 
 
 def _window_max(values: paddle.Tensor, reach: int) -> paddle.Tensor:

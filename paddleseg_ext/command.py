@@ -45,17 +45,17 @@ def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[
         if os.environ.get(_TRACEBACK_SWITCH) == "1":
             raise
         sys.stdout.flush()
-        error = _user_error_behind(error)
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        if not isinstance(error, UserError):
-            print(f"({type(error).__name__}; {_TRACEBACK_SWITCH}=1 shows where)", file=sys.stderr)
+        cause = _user_error_behind(error)
+        print(f"error: {one_line(cause)}", file=sys.stderr)
+        if not isinstance(cause, UserError):
+            print(f"({type(cause).__name__}; {_TRACEBACK_SWITCH}=1 shows where)", file=sys.stderr)
         sys.exit(1)
     sys.exit(status or 0)
 
 
 def _user_error_behind(error: BaseException) -> BaseException:
     """The `UserError` that PaddleSeg's builder wrapped into its own error, or else `error`."""
-    behind = error
+    behind: BaseException | None = error
     while behind is not None and not isinstance(behind, UserError):
         behind = behind.__cause__ or behind.__context__
     return behind or error

@@ -42,6 +42,6 @@ def is_amd_with_avx2(cpuinfo: str = "/proc/cpuinfo") -> bool:
             processor = file.read().split("\n\n")[0]
     except OSError:
         return False
-    fields = dict(line.split(":", 1) for line in processor.splitlines() if ":" in line)
-    fields = {name.strip(): value.split() for name, value in fields.items()}
+    lines = (line.split(":", 1) for line in processor.splitlines() if ":" in line)
+    fields = {name.strip(): value.split() for name, value in lines}
     return fields.get("vendor_id") == ["AuthenticAMD"] and "avx2" in fields.get("flags", [])

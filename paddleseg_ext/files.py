@@ -166,7 +166,7 @@ def read_image(path: str) -> np.ndarray:
     Goes through a buffer because `cv2.imread` takes no non-Latin path on Windows.
     """
     encoded = np.fromfile(path, np.uint8)
-    with open_picture(io.BytesIO(encoded)) as picture:
+    with open_picture(io.BytesIO(encoded.data)) as picture:
         require_end(picture)
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     if image is None:

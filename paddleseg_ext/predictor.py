@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Union
+from typing import Union, overload
 
 import numpy as np
 from PIL import Image
@@ -40,6 +40,12 @@ class Predictor:
         settings = load_config(path)
         self.classes = Classes.of(settings)
         self.segmenter = Segmenter.of(settings, weights, device)
+
+    @overload
+    def __call__(self, picture: Picture) -> np.ndarray: ...
+
+    @overload
+    def __call__(self, picture: list[Picture]) -> list[np.ndarray]: ...
 
     def __call__(self, picture: Picture | list[Picture]) -> np.ndarray | list[np.ndarray]:
         """The class of each pixel.

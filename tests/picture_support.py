@@ -20,7 +20,7 @@ def run_tool(name, **flags):
         values = value if isinstance(value, list) else [] if value is True else [value]
         arguments += [f"--{flag}", *map(str, values)]
     tool = runpy.run_path(str(TOOLS / f"{name}.py"))
-    device = [] if name in ("export", "training_curves") else ["--device", "cpu"]
+    device = [] if name in ("convert_weights", "export", "training_curves") else ["--device", "cpu"]
     with mock.patch.object(sys, "argv", [name, *arguments, *device]):
         return tool["main"](tool["parse_args"]())
 

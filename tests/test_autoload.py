@@ -36,8 +36,8 @@ def test_the_switch_leaves_paddleseg_alone():
 def test_importing_the_package_waits_for_paddleseg():
     code = f"import sys, paddleseg_ext; print('paddle' in sys.modules); {SCRIPT}"
     for switch in "01":
-        assert run(code, PADDLESEG_EXT_AUTOLOAD=switch).stdout.split("\n")[0] == "False"
-        assert run(code, PADDLESEG_EXT_AUTOLOAD=switch).stdout.split("\n")[-2] == "True True"
+        lines = run(code, PADDLESEG_EXT_AUTOLOAD=switch).stdout.split("\n")
+        assert (lines[0], lines[-2]) == ("False", "True True")
 
 
 @pytest.mark.slow

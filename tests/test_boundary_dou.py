@@ -96,13 +96,26 @@ def check_finite(labels, size, dtype="float32"):
 
 
 def test_mixed_precision_and_static_graph_give_the_same():
-    logits = smooth_logits("dou", (2, 3, 40, 40))
-    labels = paddle.to_tensor(reference_support.labels("dou", (2, 40, 40), 3, 10))
-    expected = float(BoundaryDoULoss()(logits, labels))
+    logits = smooth_logits("dou", (2, 3, 40, 40)).numpy()
+    labels = reference_support.labels("dou", (2, 40, 40), 3, 10)
+    expected, gradient = value_and_gradient(BoundaryDoULoss(), logits, labels)
     with paddle.amp.auto_cast(level="O2", dtype="bfloat16"):
-        mixed = BoundaryDoULoss()(logits, labels)
-    assert mixed.dtype == paddle.float32 and float(mixed) == expected
-    assert float(paddle.jit.to_static(BoundaryDoULoss())(logits, labels)) == pytest.approx(expected, rel=1e-6)
+        assert BoundaryDoULoss()(paddle.to_tensor(logits), paddle.to_tensor(labels)).dtype == paddle.float32
+        mixed, mixed_gradient = value_and_gradient(BoundaryDoULoss(), logits, labels)
+    assert mixed == expected
+    np.testing.assert_array_equal(mixed_gradient, gradient)
+    static, static_gradient = value_and_gradient(paddle.jit.to_static(BoundaryDoULoss()), logits, labels)
+    assert static == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(static_gradient, gradient, rtol=1e-5, atol=1e-9)
+
+
+def test_labels_of_no_class_count_as_wrong():
+    """As in `plain_loss`: their probabilities are in the union, and they belong to no class."""
+    logits = smooth_logits("none", (1, 3, 20, 20)).numpy().astype(np.float64)
+    labels = reference_support.labels("none", (1, 20, 20), 3, 5)
+    labels[:, :4], labels[:, 4:6] = 7, -2
+    value, _ = value_and_gradient(boundary_dou, logits, labels)
+    assert value == pytest.approx(plain_loss(logits, labels), rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,7 @@ def test_tool_from_config_to_archive(root, tmp_path, monkeypatch):
         config=str(tmp_path / "config.yml"),
         model_path=str(tmp_path / "model.pdparams"),
         device="cpu",
+        opts=None,
         save_dir=str(tmp_path / "out"),
         score=False,
     )

@@ -1,13 +1,13 @@
 """The converter: account, errors, and (with PyTorch) whole runs of the tool."""
 
 import itertools
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
+from picture_support import run_tool
 from reference_support import image, numbers, official_parameters, official_shapes
 
 from paddleseg_ext import CamVid, SANet, SANetEncoder_M, SANetEncoder_S
@@ -183,22 +183,21 @@ def test_training_checkpoints_are_unwrapped(torch, tmp_path):
     assert entries["sem_loss.weight"].dtype == np.float32
 
 
-def run_tool(tmp_path, entries, torch, *flags, base="sanet_s_cityscapes_1024x1024_120k"):
+def convert_file(tmp_path, entries, torch, base="sanet_s_cityscapes_1024x1024_120k", **flags):
+    """Run the tool on a file of the authors' form with those entries; returns the file that it writes."""
     config = tmp_path / "sanet.yml"
     config.write_text(f"_base_: '{ROOT}/configs/sanet/{base}.yml'\n")
     source = tmp_path / "official.pt"
     torch.save({f"model.{name}": torch.from_numpy(np.asarray(value)) for name, value in entries.items()}, source)
     target = tmp_path / "new" / "out.pdparams"
-    command = [sys.executable, str(ROOT / "tools" / "convert_weights.py"), "--config", str(config)]
-    command += ["--src", str(source), "--dst", str(target), *flags]
-    return subprocess.run(command, capture_output=True, text=True), target
+    run_tool("convert_weights", config=config, src=source, dst=target, **flags)
+    return target
 
 
 @pytest.mark.slow
-def test_tool_writes_what_the_network_loads(torch, official, small, tmp_path):
-    done, target = run_tool(tmp_path, official["S"], torch)
-    assert done.returncode == 0, done.stderr
-    assert "287 of 287 entries written" in done.stdout
+def test_tool_writes_what_the_network_loads(torch, official, small, tmp_path, capsys):
+    target = convert_file(tmp_path, official["S"], torch)
+    assert "287 of 287 entries written" in capsys.readouterr().out
     assert {name: value.shape for name, value in paddle.load(str(target)).items()} == small
     assert not SANet(19, SANetEncoder_S(), pretrained=str(target)).main_head[1][2].weight.any()
 
@@ -206,42 +205,37 @@ def test_tool_writes_what_the_network_loads(torch, official, small, tmp_path):
 @pytest.mark.slow
 def test_tool_converts_the_backbone_alone(torch, official, tmp_path):
     encoder = {name: value for name, value in official["S"].items() if not name.startswith("final_layer")}
-    done, target = run_tool(tmp_path, encoder, torch, "--part", "backbone")
-    assert done.returncode == 0, done.stderr
+    target = convert_file(tmp_path, encoder, torch, part="backbone")
     assert set(paddle.load(str(target))) == set(SANetEncoder_S().state_dict())
 
 
 @pytest.mark.slow
-def test_tool_refuses_what_does_not_fit(torch, official, tmp_path):
-    done, target = run_tool(tmp_path, official["M"], torch)
-    assert done.returncode == 1
-    assert "looks like SANet-M" in done.stderr and "builds SANet-S" in done.stderr
-    assert not target.parent.exists()
+def test_tool_refuses_what_does_not_fit(torch, official, tmp_path, capsys):
+    with pytest.raises(UserError, match="looks like SANet-M.* builds SANet-S"):
+        convert_file(tmp_path, official["M"], torch)
+    assert not (tmp_path / "new").exists()
 
     incomplete = {name: value for name, value in official["S"].items() if not name.startswith("decoder")}
-    done, target = run_tool(tmp_path, incomplete, torch)
-    assert done.returncode == 1
-    assert "missing: decoder.row_conv.weight" in done.stdout and "--partial" in done.stderr
-    assert not target.parent.exists()
-    done, target = run_tool(tmp_path, incomplete, torch, "--partial")
-    assert done.returncode == 0 and len(paddle.load(str(target))) == 284
+    with pytest.raises(UserError, match="--partial"):
+        convert_file(tmp_path, incomplete, torch)
+    assert "missing: decoder.row_conv.weight" in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+    assert len(paddle.load(str(convert_file(tmp_path, incomplete, torch, partial=True)))) == 284
 
 
 @pytest.mark.slow
-def test_tool_puts_camvids_classes_in_order(torch, official, tmp_path):
+def test_tool_puts_camvids_classes_in_order(torch, official, tmp_path, capsys):
     config = "sanet_s_camvid_960x720_9k"
-    done, target = run_tool(tmp_path, numbered_classifiers(official["S"], 19), torch, base=config)
-    assert done.returncode == 0, done.stderr
-    assert "order of CamVid's classes" in done.stdout and "Sky 9" in done.stdout
+    target = convert_file(tmp_path, numbered_classifiers(official["S"], 19), torch, config)
+    told = capsys.readouterr().out
+    assert "order of CamVid's classes" in told and "Sky 9" in told
     assert paddle.load(str(target))["main_head.1.2.bias"].tolist() == [9, 1, 3, 6, 7, 10, 8, 4, 2, 5, 0]
-    entries = numbered_classifiers(official["S"], 11)
-    done, target = run_tool(tmp_path, entries, torch, "--class_order", "as_is", base=config)
-    assert done.returncode == 0 and paddle.load(str(target))["aux_head.1.2.bias"].tolist() == list(range(11))
+    target = convert_file(tmp_path, numbered_classifiers(official["S"], 11), torch, config, class_order="as_is")
+    assert paddle.load(str(target))["aux_head.1.2.bias"].tolist() == list(range(11))
 
 
 @pytest.mark.slow
 def test_tool_refuses_a_camvid_file_for_another_data_set(torch, official, tmp_path):
-    done, target = run_tool(tmp_path, numbered_classifiers(official["S"], 11), torch)
-    assert done.returncode == 1 and not target.parent.exists()
-    message = done.stderr.splitlines()[-1]
-    assert message.startswith("error: ") and "was trained for 11 classes" in message and "has 19" in message
+    with pytest.raises(UserError, match="was trained for 11 classes.* has 19"):
+        convert_file(tmp_path, numbered_classifiers(official["S"], 11), torch)
+    assert not (tmp_path / "new").exists()

@@ -36,15 +36,15 @@ def label_boundary(labels: np.ndarray, ignore_index: int, width: int = DEFAULT_W
 
 def grey(probability: np.ndarray) -> np.ndarray:
     """A map of 0 to 1 (H, W), bool or float, as a grey picture."""
-    return np.uint8(np.round(probability * 255.0))
+    return np.round(probability * 255.0).astype(np.uint8)
 
 
 def mark_boundary(image: np.ndarray, boundary: np.ndarray) -> np.ndarray:
     """The BGR picture with its boundary, bool (H, W), in yellow."""
-    return np.where(boundary[..., None], np.uint8(MARK), image)
+    return np.where(boundary[..., None], np.array(MARK, np.uint8), image)
 
 
 def class_boundary_picture(labels: np.ndarray, classes: Classes, width: int = DEFAULT_WIDTH) -> np.ndarray:
     """The boundary pixels of a label map (H, W), each in the colour of its class, on white: BGR."""
     boundary = label_boundary(labels, classes.ignore_index, width)
-    return np.where(boundary[..., None], colour_map(labels, classes), np.uint8(WHITE))
+    return np.where(boundary[..., None], colour_map(labels, classes), np.array(WHITE, np.uint8))

@@ -40,7 +40,7 @@ def watching(model: nn.Layer, visit: Callable[[str, paddle.Tensor], paddle.Tenso
 @paddle.no_grad()
 def map_shapes(model: nn.Layer, x: paddle.Tensor) -> dict[str, list[int]]:
     """The shape of every map by name, in the order in which the network computes them for the input `x`."""
-    shapes = {}
+    shapes: dict[str, list[int]] = {}
 
     def visit(name, value):
         shapes.pop(name, None)  # a layer that runs again counts where it runs last

@@ -42,7 +42,7 @@ def grad_cam(
         class_indices: the classes; None: all that are predicted in `region`.
         region: bool (H, W); None: for each class the pixels where it is predicted, or everywhere if it is nowhere.
     """
-    features = []
+    features: list[paddle.Tensor] = []
 
     def cut_graph(name, value):
         if name == layer:
@@ -96,7 +96,7 @@ def layer_shapes(segmenter: Segmenter) -> dict[str, list[int]]:
     """
     x, _ = segmenter.preprocess(np.zeros((256, 256, 3), np.uint8))
     x.stop_gradient = False
-    maps = {}
+    maps: dict[str, paddle.Tensor] = {}
 
     def keep(name, value):
         maps.pop(name, None)  # a layer that runs again counts where it runs last

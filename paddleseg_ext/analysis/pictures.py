@@ -29,7 +29,7 @@ class Picture:
     label_path: str | None = None
 
 
-def list_pictures(image_path: str | None, label_path: str | None = None, flag: str = "--image_path") -> list[Picture]:
+def list_pictures(image_path: str, label_path: str | None = None, flag: str = "--image_path") -> list[Picture]:
     """The pictures of `flag`, each once, with the labels that `--label_path` or the list itself names."""
     paths, folder = list_images(image_path, flag, outside=True)
     paths = [os.path.abspath(path) for path in dict.fromkeys(paths)]

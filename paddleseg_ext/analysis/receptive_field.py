@@ -195,7 +195,7 @@ class EffectiveFields:
         self.model = model
         self.names = list(names)
         self._places: dict[str, tuple] = {}
-        self._sums = dict.fromkeys(self.names, 0)
+        self._sums = dict.fromkeys(self.names, np.zeros(()))
 
     def add(self, x: paddle.Tensor) -> None:
         """Another input (1, C, H, W), as large as the others."""

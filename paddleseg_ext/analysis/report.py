@@ -119,8 +119,9 @@ def make_entry(score: Score, image: np.ndarray, segmenter: Segmenter, classes: C
     predicted = segmenter.predict(image)
     images = [photo("picture", image)]
     boundaries = [drawing("predicted boundary", cv2.cvtColor(grey(boundary_probability(segmenter, image)), GREY))]
-    if score.labelled:
-        label = classes.read_label(score.picture.label_path, image.shape[:2])
+    if score.picture.label_path is not None:
+        height, width = image.shape[:2]
+        label = classes.read_label(score.picture.label_path, (height, width))
         edge = label_boundary(label, classes.ignore_index)
         images.append(drawing("label", colour_map(label, classes)))
         boundaries.insert(0, drawing("boundary of the label", cv2.cvtColor(grey(edge), GREY)))
@@ -177,7 +178,7 @@ def write_page(
         for name, colour, i, f, share in zip(scores.classes.names, scores.classes.colours, iou, f_score, shares)
     ]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.tests["missing"] = np.isnan
+    environment.tests["missing"] = lambda value: np.isnan(value)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
         today=date.today().isoformat(),

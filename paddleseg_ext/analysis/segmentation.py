@@ -26,7 +26,8 @@ def add_legend(image: np.ndarray, labels: np.ndarray, classes: Classes) -> np.nd
     """The picture over a strip that names the classes in `labels` with their colours, as many rows as they need."""
     scale = min(max(0.4, image.shape[1] / 2400), 2)
     thickness, row = max(1, round(2 * scale)), round(36 * scale)
-    entries, x, y = [], row // 4, 0
+    entries: list[tuple[int, int, int]] = []
+    x, y = row // 4, 0
     for index in np.unique(labels[labels < len(classes)]):
         (width, _), _ = cv2.getTextSize(classes.names[index], cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
         if entries and x + row + width > image.shape[1]:

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from paddleseg_ext.command import UserError, nearest, one_line
 RESNET101 = {"type": "ResNet101_vd", "output_stride": 8}
 # The `model` of a YAML, and the mIoU figures on Cityscapes val that are published for it, measured at `PUBLISHED_SIZE`
 # (SANet: the two of its paper's table, which does not say how they differ; others: PaddleSeg)
-NETWORKS = {
+NETWORKS: dict[str, tuple[dict, tuple[float, ...]]] = {
     "SANet-S": ({"type": "SANet", "backbone": {"type": "SANetEncoder_S"}}, (78.6, 79.9)),
     "SANet-M": ({"type": "SANet", "backbone": {"type": "SANetEncoder_M"}}, (78.8, 80.2)),
     "SANet-L": ({"type": "SANet", "backbone": {"type": "SANetEncoder_L"}}, (79.2, 80.6)),
@@ -108,11 +109,11 @@ def main(args: argparse.Namespace) -> None:
                 _measured(job, threads, measure, name, shape, norms == "folded", folder, backend, args.device, protocol)
             )
     if args.torch:
-        for (height, width), threads, job in itertools.product(sizes, args.threads, ("labels", "as returned")):
+        for (height, width), threads, returned in itertools.product(sizes, args.threads, ("labels", "as returned")):
             about = {"network": args.torch, "size": f"{height}x{width}", "batch": args.batch_size}
-            about |= {"batch norms": "as written", "backend": f"torch, {job}", "threads": threads}
+            about |= {"batch norms": "as written", "backend": f"torch, {returned}", "threads": threads}
             shape = [args.batch_size, 3, height, width]
-            spec = (args.torch_path, args.torch, job == "labels")
+            spec = (args.torch_path, args.torch, returned == "labels")
             figures.append(_measured(about, threads, measure_torch, spec, shape, args.device, protocol))
 
     notes = [_WHAT_IS_TIMED.format(warm_up=args.warm_up, protocol=args.protocol), *comparisons(figures)]
@@ -181,7 +182,7 @@ def prepare(name: str, shape: list[int], fold: bool, folder: str, backends: list
     wanted = [backend for backend in backends if backend != "paddle"]
     onnx = any(backend.startswith("onnxruntime") for backend in wanted)
     precisions = ["int8"] if "onnxruntime:int8" in wanted else []
-    options = {"input_shape": shape, "fold": fold, "precisions": precisions, "calibration": [picture]}
+    options: dict[str, Any] = {"input_shape": shape, "fold": fold, "precisions": precisions, "calibration": [picture]}
     if wanted:
         try:
             export(network, folder, [], [picture], onnx=onnx, **options)
@@ -206,7 +207,7 @@ def measure(threads, name, shape, fold, folder, backend, device, protocol) -> di
 
     from paddleseg_ext.deploy.exporting import with_output_op
     from paddleseg_ext.deploy.folding import fold_batch_norms
-    from paddleseg_ext.deploy.runtimes import Deployment, EagerSession
+    from paddleseg_ext.deploy.runtimes import Deployment, EagerSession, Session
 
     paddle.set_device(device)
     picture = example(shape)
@@ -215,7 +216,7 @@ def measure(threads, name, shape, fold, folder, backend, device, protocol) -> di
         network.set_state_dict(paddle.load(os.path.join(folder, "weights.pdparams")))
         if fold:
             fold_batch_norms(network, paddle.to_tensor(picture))
-        session = EagerSession(with_output_op(network, "argmax"))
+        session: Session = EagerSession(with_output_op(network, "argmax"))
     else:
         runtime, _, precision = backend.partition(":")
         session = Deployment(folder).session(runtime, device, threads, precision or "float32")
@@ -303,17 +304,17 @@ def comparisons(figures: list[dict]) -> list[str]:
     for (network, size, threads), group in itertools.groupby(
         measured, key=lambda f: (f["network"], f["size"], f["threads"])
     ):
-        group = {f["backend"]: f["median"] for f in group}
-        float32 = {backend: median for backend, median in group.items() if ":" not in backend}
-        if not float32 or any(backend.startswith("torch") for backend in group):
+        medians = {f["backend"]: f["median"] for f in group}
+        float32 = {backend: median for backend, median in medians.items() if ":" not in backend}
+        if not float32 or any(backend.startswith("torch") for backend in medians):
             continue
-        best = min(float32, key=float32.get)
+        best = min(float32, key=float32.__getitem__)
         line = f"- {network}, {size}, {threads} threads: fastest in float32 is {best}, {1e3 * float32[best]:.0f} ms"
         for other in measured:
             if other["backend"].startswith("torch") and (other["size"], other["threads"]) == (size, threads):
                 ratio = other["median"] / float32[best]
                 line += f"; {ratio:.2f} times as fast as {other['network']} ({other['backend']})"
-        for backend, median in group.items():
+        for backend, median in medians.items():
             runtime = backend.partition(":")[0]
             if runtime != backend and runtime in float32:
                 line += f"; {backend} is {float32[runtime] / median:.2f} times as fast as {runtime}"
@@ -331,7 +332,7 @@ def plot(figures: list[dict], path: str) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    fastest = {}
+    fastest: dict[str, dict] = {}
     for figure in figures:
         known = figure["network"] in NETWORKS and figure["size"] == PUBLISHED_SIZE
         if known and "failed" not in figure and ":" not in figure["backend"]:

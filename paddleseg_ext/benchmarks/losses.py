@@ -11,7 +11,7 @@ SCIPY = "ActiveBoundaryLoss-SciPy"  # its distances as the authors have them: on
 
 # name -> arguments, and what it takes: "classes" logits (N, K, H, W), "boundary" (N, 1, H, W), "presence" (N, K), or
 # "pair" of classes and boundary
-LOSSES = {
+LOSSES: dict[str, tuple[dict, str]] = {
     "CrossEntropyLoss": ({}, "classes"),
     "OhemCrossEntropyLoss": ({"thresh": 0.9, "min_kept": 131072}, "classes"),
     "DiceLoss": ({}, "classes"),
@@ -114,7 +114,7 @@ def measure_distances_by_scipy() -> None:
 
     from paddleseg_ext.losses import active_boundary
 
-    def squared_distances(marks):
+    def squared_distances(marks: paddle.Tensor, exact: int = 0) -> paddle.Tensor:
         distances = [distance_transform_edt(~mark) for mark in marks.numpy()]
         return paddle.to_tensor(np.rint(np.square(distances)).astype(np.float32))
 

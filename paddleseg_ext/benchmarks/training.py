@@ -68,7 +68,7 @@ def measure(path: str, synthetic: list[int] | None, device: str, warm_up: int, r
     network.train()
     batches = _random_batches(network, synthetic) if synthetic else _batches(builder.train_dataset, config.batch_size)
 
-    seconds = {part: [] for part in PARTS}
+    seconds: dict[str, list[float]] = {part: [] for part in PARTS}
     for _ in range(warm_up + runs):
         marks = [time.perf_counter()]
 

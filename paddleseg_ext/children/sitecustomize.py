@@ -14,6 +14,7 @@ def _install_hook():
     import importlib.util
 
     spec = importlib.util.spec_from_file_location("paddleseg_ext_autoload", os.path.join(PACKAGE, "autoload.py"))
+    assert spec is not None and spec.loader is not None  # as for every path that ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules["paddleseg_ext_autoload"] = module
     spec.loader.exec_module(module)
@@ -28,7 +29,7 @@ def _run_the_next():
 
     others = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != HERE]
     spec = PathFinder.find_spec("sitecustomize", others)
-    if spec is not None:
+    if spec is not None and spec.loader is not None:
         module = sys.modules["sitecustomize"] = module_from_spec(spec)
         spec.loader.exec_module(module)
 

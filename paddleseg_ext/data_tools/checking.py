@@ -56,19 +56,24 @@ def find_duplicates(splits: list[Split], findings: dict[str, list[Finding]]) -> 
 
 def find_outsized(splits: list[Split], findings: dict[str, list[Finding]]) -> list[Problem]:
     """Pictures of more than `OUTLIER` times the pixels of the median one of all splits."""
-    sized = [(split, *pair) for split in splits for pair in zip(split.samples, findings[split.name]) if pair[1].size]
-    median = np.median([np.prod(finding.size) for *_, finding in sized]) if sized else 0
+    sized = [
+        (split, sample, *finding.size)
+        for split in splits
+        for sample, finding in zip(split.samples, findings[split.name])
+        if finding.size
+    ]
+    median = np.median([width * height for *_, width, height in sized]) if sized else 0
     return [
         Problem(
             "size_outlier",
             split.name,
             sample.image,
-            f"{finding.size[0]}x{finding.size[1]}, {np.prod(finding.size) / median:.0f} times the median picture",
+            f"{width}x{height}, {width * height / median:.0f} times the median picture",
             image=sample.image,
             label=sample.label,
         )
-        for split, sample, finding in sized
-        if np.prod(finding.size) > OUTLIER * median
+        for split, sample, width, height in sized
+        if width * height > OUTLIER * median
     ]
 
 

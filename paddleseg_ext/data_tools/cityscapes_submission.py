@@ -80,10 +80,10 @@ def read_predictions(folder: str, scenes: list[Scene]) -> Iterable[np.ndarray]:
             train ids; names the file.
     """
     of_scene: dict[str, list[Path]] = {scene.name: [] for scene in scenes}
-    strangers = []
+    strangers: list[Path] = []
     for path in sorted(Path(folder).rglob("*.png")):
-        name = SCENE_NAME.match(path.name)
-        of_scene.get(name and name.group(), strangers).append(path)
+        match = SCENE_NAME.match(path.name)
+        of_scene.get(match.group() if match else "", strangers).append(path)
     if strangers:
         raise UserError(f"{strangers[0]}: belongs to no picture of the split ({len(strangers)} such files): remove it")
     missing = [name for name, paths in of_scene.items() if not paths]

@@ -45,12 +45,13 @@ def inspect(split: Split, sample: Sample) -> Finding:
         _inspect_image(image, sample.image, split.channels, complain)
 
     pixels, ignored = np.zeros(len(split.class_names), np.int64), 0
-    label = _load(sample.label, "label", complain) if sample.label else None
-    if label is not None:
+    path = sample.label
+    label = _load(path, "label", complain) if path else None
+    if path and label is not None:
         if image is not None and image.size != label.size:
             sizes = ["x".join(map(str, picture.size)) for picture in (image, label)]
-            complain("size_mismatch", sample.label, f"the picture has {sizes[0]} pixels, the label {sizes[1]}")
-        classes = _inspect_label(label, sample, split, complain)
+            complain("size_mismatch", path, f"the picture has {sizes[0]} pixels, the label {sizes[1]}")
+        classes = _inspect_label(label, path, sample.index, split, complain)
         if classes is not None:
             counts = np.bincount(classes.ravel(), minlength=256)
             pixels, ignored = counts[: len(pixels)], int(counts[IGNORE_INDEX])
@@ -94,9 +95,8 @@ def _png_depth(path: str) -> int | None:
     return header[24] if header.startswith(b"\x89PNG") else None
 
 
-def _inspect_label(label: Image.Image, sample: Sample, split: Split, complain) -> np.ndarray | None:
+def _inspect_label(label: Image.Image, path: str, index: int, split: Split, complain) -> np.ndarray | None:
     """The classes (H, W) of a label, `UNKNOWN` where it is wrong; None if it holds no classes of this data set."""
-    path = sample.label
     complain = partial(complain, file=path)
     if label.format == "JPEG":
         complain("label_lossy")
@@ -111,7 +111,7 @@ def _inspect_label(label: Image.Image, sample: Sample, split: Split, complain) -
         return None
 
     try:
-        values = np.asarray(label) if split.dataset is None else _as_dataset_reads(split.dataset, sample.index)
+        values = np.asarray(label) if split.dataset is None else _as_dataset_reads(split.dataset, index)
         classes = split.decoder.decode(label if split.dataset is None else Image.fromarray(values))
     except Exception as error:  # a picture mode without classes, or whatever a data set of others raises
         complain("label_unreadable", detail=one_line(error))

@@ -40,8 +40,9 @@ class OwnSplits:
 @contextmanager
 def own_splits(root: str) -> Iterator[OwnSplits]:
     """The data in `root`; labels that are drawn from JSON lie in a hidden folder there, which goes at the end."""
-    if list_in(root, "train") and list_in(root, "val"):
-        yield _listed(root)
+    train_list = list_in(root, "train")
+    if train_list and list_in(root, "val"):
+        yield _listed(root, train_list)
         return
     own = find_own_data(root)
     drawn = tempfile.mkdtemp(prefix=".labels_", dir=root) if own.is_labelme else None
@@ -52,9 +53,9 @@ def own_splits(root: str) -> Iterator[OwnSplits]:
             shutil.rmtree(drawn, ignore_errors=True)
 
 
-def _listed(root: str) -> OwnSplits:
+def _listed(root: str, train_list: str) -> OwnSplits:
     lists = {f"{split}_path": list_in(root, split) for split in SPLITS}
-    with open(lists["train_path"], encoding="utf-8-sig", errors="replace") as file:
+    with open(train_list, encoding="utf-8-sig", errors="replace") as file:
         first = next((line.strip() for line in file if line.strip()), "")
     separator = next((s for s in SEPARATORS if len(first.split(s)) == 2), " ")
     settings = {"type": "Dataset", "dataset_root": root, "separator": separator, **lists, **_any_classes(root)}

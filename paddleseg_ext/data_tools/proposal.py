@@ -73,7 +73,8 @@ def propose(
     scale = min(1, LONGEST_SIDE / longest)
     if crop is None:
         shrink = min(1, LONGEST_CROP / (longest * scale)) * scale
-        crop = tuple(max(CROP_STEP, int(side * shrink) // CROP_STEP * CROP_STEP) for side in median_size)
+        width, height = (max(CROP_STEP, int(side * shrink) // CROP_STEP * CROP_STEP) for side in median_size)
+        crop = width, height
     if batch is None:
         batch = 2 ** int(math.log2(np.clip(BATCH_PIXELS / math.prod(crop), 2, 16)))
         batch = max(1, min(batch, pictures))

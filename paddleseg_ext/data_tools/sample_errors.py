@@ -83,11 +83,10 @@ class TransformsWithFileNames:
         self.classes = classes
 
     def __call__(self, data: dict) -> dict:
-        files = [data.get(key) for key in ("img", "label")]
-        files = [file for file in files if isinstance(file, str)]
+        files = [file for file in (data.get("img"), data.get("label")) if isinstance(file, str)]
         headers = [_Header.of(file) for file in files]
         if len(files) == 2:
-            _check_pair(*files, *headers, holds_classes=self.classes is not None)
+            _check_pair(files[0], files[1], headers[0], headers[1], holds_classes=self.classes is not None)
         try:
             data = self.transforms(data)
         except Exception as error:

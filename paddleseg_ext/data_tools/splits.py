@@ -112,7 +112,7 @@ def new_split(component: type, settings: dict, name: str) -> Split:
     )
 
 
-def _from_dataset(component: type, settings: dict, mode: str) -> Split:
+def _from_dataset(component: type[Dataset], settings: dict, mode: str) -> Split:
     """Of a data set that this module does not know: its own file list, and labels as it reads them."""
     split = new_split(component, settings, mode)
     arguments = {key: value for key, value in settings.items() if key not in ("type", "transforms")}
@@ -173,8 +173,9 @@ def _add_folders(split: Split, layout: Layout) -> None:
     partners = find_partners(split.root, layout, split.name)
     unlabelled = split.name == "test" and partners.unlabelled
     pairs = [(image, None) for image in partners.images_alone] if unlabelled else partners.pairs
-    for index, pair in enumerate(pairs):
-        split.samples.append(Sample(*(file and os.path.join(split.root, file) for file in pair), index))
+    for index, (image, label) in enumerate(pairs):
+        label_path = os.path.join(split.root, label) if label else None
+        split.samples.append(Sample(os.path.join(split.root, image), label_path, index))
     if not unlabelled:
         for image in partners.images_alone:
             split.complain("label_missing", os.path.join(split.root, image), "the picture has no label")

@@ -6,7 +6,7 @@ import math
 import random
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -14,7 +14,7 @@ ATTEMPTS = 200
 
 
 def assign_splits(
-    names: Sequence[str], holds: np.ndarray, digests: Sequence, ratios: dict[str, float], seed: int
+    names: Sequence[str], holds: np.ndarray, digests: Sequence[Hashable], ratios: dict[str, float], seed: int
 ) -> list[str]:
     """The split of each picture.
 
@@ -30,14 +30,15 @@ def assign_splits(
     """
     smallest = min(ratio for ratio in ratios.values() if ratio > 0)
     groups = group_frames(names, max(1, round(len(names) * smallest)))
-    first = {}
+    first: dict[Hashable, int] = {}  # picture of each digest
     groups = [groups[first.setdefault(digest, i)] for i, digest in enumerate(digests)]
     members = defaultdict(list)
     for i, group in enumerate(groups):
         members[group].append(i)
     order = sorted(members.values())
     generator = random.Random(seed)
-    best, best_cost = None, (math.inf, math.inf)
+    best: list[str] = []
+    best_cost = (math.inf, math.inf)
     for _ in range(ATTEMPTS):
         generator.shuffle(order)
         splits = _divide(order, len(names), ratios)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import paddleseg.transforms.functional as F
@@ -31,10 +34,12 @@ class LabelTableDataset(Dataset):
     is trained like "train", on train and val together. Mode "test" is evaluated like "val"; list lines without label
     are allowed in it.
 
+    Arguments are those of `paddleseg.datasets.Dataset`.
+
     Args:
-        train_path, val_path, test_path: the list of each split; `dataset_root`/<split>.txt if there is one; else the
-            folders are searched.
-        Others are those of `paddleseg.datasets.Dataset`.
+        train_path: the list of train; None: `dataset_root`/train.txt if there is one, else the folders are searched.
+        val_path: that of val.
+        test_path: that of test.
 
     Raises:
         ValueError: unknown mode; a list line with a wrong number of fields or a path out of `dataset_root`.
@@ -48,7 +53,6 @@ class LabelTableDataset(Dataset):
     IGNORE_INDEX = IGNORE_INDEX
     IMG_CHANNELS = 3
     LAYOUT: str  # key of LAYOUTS
-    decoder: LabelDecoder
 
     def __init__(
         self,
@@ -74,7 +78,8 @@ class LabelTableDataset(Dataset):
 
         lists = {"train": train_path, "val": val_path, "test": test_path}
         lists = {split: lists[split] or list_in(dataset_root, split) for split in MODES[self.mode]}
-        files, alone = [], 0
+        files: list[list] = []
+        alone = 0
         if any(lists.values()):
             for split, path in lists.items():
                 files += self._from_list(split, path, separator)
@@ -92,6 +97,15 @@ class LabelTableDataset(Dataset):
                 "(tools/check_dataset.py names them)"
             )
 
+    @classmethod
+    @abstractmethod
+    def decoder_of(cls, settings: dict) -> LabelDecoder:
+        """How labels are read with the arguments `settings`."""
+
+    @cached_property
+    def decoder(self) -> LabelDecoder:
+        return self.decoder_of({})
+
     def _from_list(self, split: str, path: str | None, separator: str) -> list[list[str | None]]:
         if path is None:
             raise UserError(
@@ -104,7 +118,7 @@ class LabelTableDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         image, label = self.file_list[index]
-        data = {"img": image, "trans_info": [], "gt_fields": []}
+        data: dict[str, Any] = {"img": image, "trans_info": [], "gt_fields": []}
         if label is not None:
             data["label"] = self.decoder.read(label)
             self._check_size(image, label, data["label"])

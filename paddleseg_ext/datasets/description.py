@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,6 @@ def read_classes(path: str) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(names), colours
 
 
-def classes_text(names: tuple[str, ...], colours: np.ndarray) -> str:
+def classes_text(names: Sequence[str], colours: np.ndarray) -> str:
     """The content of a classes.txt."""
     return "".join(f"{name} {' '.join(map(str, colour))}\n" for name, colour in zip(names, colours.tolist()))

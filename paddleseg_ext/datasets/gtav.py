@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from paddleseg.cvlibs import manager
 
 from paddleseg_ext.datasets.base import LabelTableDataset
@@ -27,10 +25,6 @@ class GTAV(LabelTableDataset):
     CLASSES = CLASSES
     PALETTE = tuple(LABELS[label_id][1] for label_id in LABEL_IDS)
     LAYOUT = "gtav"
-
-    @cached_property
-    def decoder(self) -> LabelDecoder:
-        return self.decoder_of({})
 
     @classmethod
     def decoder_of(cls, settings: dict) -> LabelDecoder:

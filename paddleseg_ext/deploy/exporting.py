@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from typing import Callable
+from typing import Any, Callable
 
 import cv2
 import numpy as np
@@ -70,7 +70,7 @@ def export(
     Raises:
         UserError: a float32 file computes something else than the network; nothing is written then.
     """
-    report = {}
+    report: dict[str, Any] = {}
     comparisons = []
     shape = input_shape or DYNAMIC_SHAPE
     # labels are judged by the scores behind them

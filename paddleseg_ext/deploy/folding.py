@@ -62,9 +62,9 @@ def _neighbours(network, names, example):
 
     Also a `Folding` that says why batch norms are in no pair.
     """
-    calls = Counter()
-    producers = {}  # id of a tensor -> the layer that returned it
-    alive = []  # keeps the tensors, so that no id is used twice
+    calls: Counter[nn.Layer] = Counter()
+    producers: dict[int, nn.Layer] = {}  # id of a tensor -> the layer that returned it
+    alive: list[paddle.Tensor] = []  # keeps the tensors, so that no id is used twice
     pairs, result = [], Folding()
 
     def record(layer, inputs, output):

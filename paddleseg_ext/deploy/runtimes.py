@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,8 +40,9 @@ class Deployment:
         self.folder = folder
         path = os.path.join(folder, DESCRIPTION)
         _require_file(path)
-        description = read_yaml(path).get("Deploy")
+        content = read_yaml(path)
         try:
+            description = content["Deploy"]
             self.transforms = DeployConfig(path).transforms
             self.model, self.params = (below(folder, description[key]) for key in ("model", "params"))
             self.input_shape, self.output_op = ([*map(int, description["input_shape"])], description["output_op"])
@@ -82,7 +84,7 @@ class Deployment:
         return session
 
 
-class Session:
+class Session(ABC):
     """Calls `_run`; an input that the network cannot take becomes one line."""
 
     backend: str
@@ -101,6 +103,10 @@ class Session:
                 f"{self.backend}: the network does not take an input of {_dimensions(pictures.shape)}: "
                 f"{one_line(error)}"
             ) from error
+
+    @abstractmethod
+    def _run(self, pictures: np.ndarray) -> np.ndarray:
+        """The network's output for a float32 input (N, C, H, W)."""
 
 
 class EagerSession(Session):

@@ -46,7 +46,7 @@ class Lanes:
     """
 
     def __init__(self, open_session: Callable[[int], Callable], threads: int | None = None):
-        threads = threads or os.cpu_count()
+        threads = threads or os.cpu_count() or 1
         self.workers = min(threads, WORKERS)
         self.open_session = functools.partial(open_session, threads // self.workers)
         self.own = threading.local()
@@ -127,7 +127,7 @@ def _one_opencv_thread() -> Iterator[None]:
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, count: int) -> Iterator[tuple]:
     """(item, future of ``work(item)``) in order, with `count` items under way."""
-    pending = deque()
+    pending: deque[tuple] = deque()
     for item in items:
         pending.append((item, pool.submit(work, item)))
         if len(pending) > count:
@@ -180,11 +180,11 @@ def predict_pictures(
 class Frame(NamedTuple):
     """A picture of a video (H, W, 3) in BGR."""
 
-    index: int
+    number: int
     image: np.ndarray
 
     def __str__(self):
-        return f"frame {self.index}"
+        return f"frame {self.number}"
 
 
 def predict_video(path: str, segmenter: Segmenter | ExportedSegmenter, artist: Artist, save_dir: str) -> Summary:

@@ -19,7 +19,7 @@ from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, repair, 
 )
 def inference_on_a_cpu():
     Config = paddle.inference.Config
-    waiting_for_gpu = WeakSet()
+    waiting_for_gpu: WeakSet = WeakSet()
 
     def without_placement(original, self, *args):
         original(self, *args)

@@ -47,12 +47,11 @@ def rewrite(function: FunctionType, *changes: tuple[str, str]) -> None:
     module = sys.modules[function.__module__]
     whole = inspect.getsource(module).splitlines(keepends=True)
     whole[first - 1 : first - 1 + len(lines)] = [text]
-    code = compile("".join(whole), module.__file__, "exec", dont_inherit=True)
+    code = compile("".join(whole), inspect.getfile(module), "exec", dont_inherit=True)
     for name in function.__qualname__.split("."):
         code = next(one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == name)
     replace(function, "__code__", code)
-    if not hasattr(function, "__repaired_source__"):
-        function.__repaired_source__ = "".join(lines)
+    function.__dict__.setdefault("__repaired_source__", "".join(lines))
     replace(function, "__repaired_source__", text)
 
 

@@ -114,7 +114,7 @@ def apply(policy: str | None = None) -> list[Repair]:
 
 def selected(policy: str | None) -> list[Repair]:
     """The repairs that a policy means on these versions; reports each name that there is not."""
-    chosen = set()
+    chosen: set[str] = set()
     for name in (policy or "needed").split(","):
         name = name.strip()
         if name == "needed":

@@ -11,6 +11,7 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import paddle
@@ -21,6 +22,9 @@ from paddleseg_ext.checkpoints import numbered_checkpoints
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.files import is_left_over, replacing, write_whole
 from paddleseg_ext.host.registry import repair, rewrite, wrap
+
+if TYPE_CHECKING:
+    from paddleseg_ext.training.watching import Watch
 
 MAX_SKIPPED_STEPS = 10  # in a row, by the gradient scaler of mixed precision
 SCORES = "scores.json"  # in a checkpoint's folder: {"model": [best mIoU, its iteration], "ema_model": ...}
@@ -164,7 +168,7 @@ class TrainingRun:
         self.start_iter = start_iter
         self.iteration = start_iter
         self.rank = paddle.distributed.ParallelEnv().rank
-        self.watch = None
+        self.watch: Watch | None = None
         self.skipped_steps, self.last_loss = 0, 0.0
         self.samples = SeededSamples(dataset, self.seed)
         self.best = {"model": (-1.0, -1), "ema_model": (-1.0, -1)}
@@ -173,7 +177,7 @@ class TrainingRun:
         if resume_model is not None:
             self.best.update(_read_scores(resume_model))
             if self.rank == 0:
-                self._complete_best_models()
+                self._complete_best_models(resume_model)
 
     def make_sampler(self, dataset: SeededSamples, **options) -> ResumedSampler:
         self.sampler = ResumedSampler(dataset, **options)
@@ -313,10 +317,10 @@ class TrainingRun:
         batch = self.sampler.batch(iteration)
         return [files[index][0] if files else f"number {index}" for index in batch]
 
-    def _complete_best_models(self) -> None:
+    def _complete_best_models(self, checkpoint: str) -> None:
         """The checkpoint may be the best model, and the run have ended before it was copied there."""
         for kind, (_, iteration) in self.best.items():
-            source = os.path.join(self.resume_model, f"{kind}.pdparams")
+            source = os.path.join(checkpoint, f"{kind}.pdparams")
             if iteration == self.start_iter and os.path.isfile(source):
                 folder = os.path.join(self.save_dir, "best_model" if kind == "model" else "ema_best_model")
                 os.makedirs(folder, exist_ok=True)
@@ -351,6 +355,7 @@ class SeededSamples(paddle.io.Dataset):
 class ResumedSampler(paddle.io.DistributedBatchSampler):
     """PaddleSeg's batches from the point on where a run was interrupted: `skipped` batches into `epoch`."""
 
+    epoch: int
     skipped = 0
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -35,6 +35,9 @@ class SimpleAttentionDecoder(nn.Layer):
         in_channels: C of every input.
         out_channels: channels of the result.
         spatial_fusion: "add" or "concat", what makes s of d1 and d2.
+
+    Raises:
+        ValueError: another `spatial_fusion`.
     """
 
     def __init__(self, in_channels: int, out_channels: int, spatial_fusion: str = "add"):

@@ -137,9 +137,10 @@ def asymmetric_pooling_block(in_channels: int, out_channels: int, form: str) -> 
     """TAB: halves the width, convolves, halves the height, convolves; the form "3x3" halves both, convolves once."""
     if form not in TAB_FORMS:
         raise ValueError(f"tab is {form!r}; expected one of {list(TAB_FORMS)}")
-    if TAB_FORMS[form] is None:
+    kernels = TAB_FORMS[form]
+    if kernels is None:
         return nn.Sequential(average_pool((5, 5), (2, 2)), bn_relu_conv(in_channels, out_channels, 3))
-    first, second = TAB_FORMS[form]
+    first, second = kernels
     return nn.Sequential(
         average_pool((1, 5), (1, 2)),
         bn_relu_conv(in_channels, out_channels, first),
@@ -154,6 +155,9 @@ class SPPFTAB(ContextModule):
 
     Args:
         tab: the convolutions of a block, "3x3" (one, after a square pooling), "3x3_3x3", "1x3_3x1" or "3x1_1x3".
+
+    Raises:
+        ValueError: another `tab`.
     """
 
     reuse = False
@@ -177,9 +181,11 @@ class SPPFTAB(ContextModule):
         init_convolutions(self)
 
     def pyramid(self, x, point):
-        maps, before = [], []
+        maps: list[paddle.Tensor] = []
+        before: list[paddle.Tensor] = []
         for branch in self.branches:
-            y, states = x, []
+            y = x
+            states: list[paddle.Tensor] = []
             for block in branch:
                 y = block(y)
                 if self.reuse and len(states) < len(before):

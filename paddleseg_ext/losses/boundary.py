@@ -113,6 +113,9 @@ def EdgeLabelBCELoss(ignore_index: int = 255) -> BCELoss:
 
     Args:
         ignore_index: what labels are padded with; PaddleSeg's builder gives it to every loss.
+
+    Raises:
+        ValueError: when it is called without boundary labels, or with logits of another size.
     """
     return BCELoss(ignore_index)
 

@@ -47,6 +47,9 @@ class AllPixelCrossEntropyLoss(nn.Layer):
     Args:
         weight: one number for each class; None weighs all alike.
         ignore_index: the label that means nothing.
+
+    Raises:
+        ValueError: `weight` has not a number for each class.
     """
 
     def __init__(self, weight: Sequence[float] | None = None, ignore_index: int = 255):

@@ -54,6 +54,9 @@ class WeightedOhemCrossEntropyLoss(nn.Layer):
         min_kept: see `ohem_cross_entropy`; of one card's batch.
         weight: one number for each class; None weighs all alike.
         ignore_index: the label that means nothing.
+
+    Raises:
+        ValueError: `thresh` is no probability, `min_kept` is below 1, or `weight` has not a number for each class.
     """
 
     def __init__(

@@ -36,6 +36,9 @@ class SANet(nn.Layer):
         spatial_fusion: see `SimpleAttentionDecoder`.
         align_corners: how logits are enlarged to the picture's size; there alone the authors align the corners.
         pretrained: path or address of a `.pdparams` file; what differs in shape (other classes) starts afresh.
+
+    Raises:
+        ValueError: unknown `outputs`, or a backbone or context of other widths than its neighbours need.
     """
 
     loss_computation = staticmethod(losses_in_float32)

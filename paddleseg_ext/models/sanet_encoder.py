@@ -28,6 +28,9 @@ class SANetEncoder(nn.Layer):
         base_channels: P.
         in_channels: channels of the picture.
         pretrained: path or address of a `.pdparams` file.
+
+    Raises:
+        ValueError: not four numbers of blocks, or a path without dilations.
     """
 
     def __init__(
@@ -101,16 +104,19 @@ class SANetEncoder(nn.Layer):
 
 @manager.BACKBONES.add_component
 def SANetEncoder_S(in_channels: int = 3, pretrained: str | None = None) -> SANetEncoder:
+    """The small encoder of the paper: stages of 2, 2, 2 and 2 blocks."""
     return SANetEncoder((2, 2, 2, 2), in_channels=in_channels, pretrained=pretrained)
 
 
 @manager.BACKBONES.add_component
 def SANetEncoder_M(in_channels: int = 3, pretrained: str | None = None) -> SANetEncoder:
+    """The medium one: stages of 3, 3, 9 and 3 blocks."""
     return SANetEncoder((3, 3, 9, 3), in_channels=in_channels, pretrained=pretrained)
 
 
 @manager.BACKBONES.add_component
 def SANetEncoder_L(in_channels: int = 3, pretrained: str | None = None) -> SANetEncoder:
+    """The large one: stages of 3, 3, 27 and 3 blocks, and dilations up to 13."""
     dilations = (1, 2, 5, 7, 13)
     return SANetEncoder((3, 3, 27, 3), dilations, dilations, in_channels=in_channels, pretrained=pretrained)
 

@@ -30,11 +30,15 @@ def smooth_noise(rng, shape, grain: float) -> np.ndarray:
     return cv2.resize(rng.standard_normal(coarse, np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def photograph(rng, scene: Scene, size) -> tuple[np.ndarray, np.ndarray]:
-    """Scale a drawn scene down to `size` and add surface texture, light, colour cast and sensor noise."""
-    width, height = size
-    image = cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    label = np.ascontiguousarray(scene.label[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING])
+def label_at_its_size(scene: Scene) -> np.ndarray:
+    """The train ids (H, W) of a drawn scene, `SUPERSAMPLING` times smaller than it was drawn."""
+    return np.ascontiguousarray(scene.label[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING])
+
+
+def photograph(scene: Scene, label: np.ndarray) -> np.ndarray:
+    """Scale a drawn scene down to its label's size and add surface texture, light, colour cast and sensor noise."""
+    rng, (height, width) = scene.rng, label.shape
+    image = cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
 
     amplitude = np.array([GRAIN.get(train_id, DEFAULT_GRAIN) for train_id in TrainId] + [DEFAULT_GRAIN], np.float32)
     amplitude = amplitude[np.minimum(label, len(TrainId))]
@@ -49,4 +53,4 @@ def photograph(rng, scene: Scene, size) -> tuple[np.ndarray, np.ndarray]:
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (3, 3), 0)
     image += rng.normal(0, rng.uniform(1, 5), image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8), label
+    return np.clip(image, 0, 255).astype(np.uint8)

@@ -62,7 +62,7 @@ def make_street_dataset(
     for split in SPLITS:
         _remove_others(root, split, num_pictures[split])
     jobs = [(split, index) for split in SPLITS for index in range(num_pictures[split])]
-    draw = partial(_write_picture, root, seed, tuple(size))
+    draw = partial(_write_picture, root, seed, (width, height))
     with ProcessPoolExecutor(workers) as pool:
         for _ in tqdm(pool.map(draw, *zip(*jobs), chunksize=4), desc=f"drawing {root}", total=len(jobs)):
             pass

@@ -12,7 +12,7 @@ import numpy as np
 
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX, TrainId
 from paddleseg_ext.datasets.pairing import SPLITS
-from paddleseg_ext.street.camera import SUPERSAMPLING, photograph
+from paddleseg_ext.street.camera import SUPERSAMPLING, label_at_its_size, photograph
 from paddleseg_ext.street.drawing import Scene, colour_of
 from paddleseg_ext.street.people import draw_bicycle, draw_cyclist, draw_motorcycle, draw_motorcyclist, draw_person
 from paddleseg_ext.street.posts import draw_lamp, draw_sign, draw_traffic_light
@@ -46,14 +46,15 @@ def draw_picture(seed: int, split: str, index: int, size: tuple[int, int]) -> tu
     attempt = 0
     while True:
         rng = np.random.default_rng([seed, SPLITS.index(split), index, attempt])
-        image, label = _draw_scene(rng, featured, size)
+        scene = _draw_scene(rng, featured, size)
+        label = label_at_its_size(scene)
         share = np.bincount(label.ravel(), minlength=256) / label.size
         if all(share[train_id] >= MIN_SHARE for train_id in featured):
-            return image, label
+            return photograph(scene, label), label
         attempt += 1  # something stands in front of it
 
 
-def _draw_scene(rng, featured, size) -> tuple[np.ndarray, np.ndarray]:
+def _draw_scene(rng, featured, size) -> Scene:
     width, height = size
     scene = Scene(rng, width * SUPERSAMPLING, height * SUPERSAMPLING)
     kerbs = (-rng.uniform(4.5, 7.0), rng.uniform(2.8, 4.2))  # the camera drives on the right
@@ -67,7 +68,7 @@ def _draw_scene(rng, featured, size) -> tuple[np.ndarray, np.ndarray]:
         draw(scene, x, z)
     if rng.random() < 0.35:
         _draw_bonnet(scene)
-    return photograph(rng, scene, size)
+    return scene
 
 
 def _place_things(rng, featured, kerbs, pavement: float) -> list:

@@ -57,7 +57,7 @@ class Watch:
         self.loss_names = loss_names(model, losses)
         self.best = best
         self._seconds = 0.0
-        self._told = set()
+        self._told: set[str] = set()
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         """What the trainer logs, under our tags."""
@@ -110,7 +110,8 @@ class Watch:
         except Exception as error:  # a loss that needs more than logits and labels
             self._tell_once(f"no validation loss: {self.loss_names[0]} cannot be computed: {one_line(error)}")
             return None
-        return self.losses["coef"][0] * (sum(loss) if isinstance(loss, (list, tuple)) else loss).mean()
+        parts = loss if isinstance(loss, (list, tuple)) else [loss]
+        return self.losses["coef"][0] * sum(part.mean() for part in parts)
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
@@ -127,7 +128,7 @@ def loss_names(model: nn.Layer, losses: dict) -> list[str]:
     for output, loss in zip(outputs, types):
         parts = loss.losses if type(loss).__name__ == "MixedLoss" else [loss]
         names += [f"{output}{type(part).__name__}" for part in parts]
-    count, seen = Counter(names), Counter()
+    count, seen = Counter(names), Counter[str]()
     for index, name in enumerate(names):
         if count[name] > 1:
             seen[name] += 1
@@ -172,7 +173,8 @@ class _Evaluation:
         self._index, self._stride = environment.rank, environment.nranks
         own = range(self._index, len(dataset), self._stride)
         self._shown = {own[len(own) * number // PICTURES] for number in range(PICTURES)} if own else set()
-        self._input = self._logits = None
+        self._input: tuple[paddle.Tensor, dict]  # of the picture seen last
+        self._logits: paddle.Tensor
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -260,16 +262,16 @@ def draw(
         "picture": image,
         "label": colour_map(label, classes),
         "prediction": colour_map(pred, classes),
-        f"{wrong.mean():.1%} wrong": np.where(wrong[..., None], np.uint8(WRONG), dark),
+        f"{wrong.mean():.1%} wrong": np.where(wrong[..., None], np.array(WRONG, np.uint8), dark),
     }
     if boundary is not None:
         of_label = label_boundary(label, 255)
         tiles["predicted boundary"], tiles["label's boundary"] = (
             cv2.cvtColor(grey(value), cv2.COLOR_GRAY2BGR) for value in (boundary, of_label)
         )
-    tiles = [_tile(title, tile) for title, tile in tiles.items()]
-    columns = len(tiles) // 2
-    rows = [np.hstack(tiles[:columns]), np.hstack(tiles[columns:])]
+    titled = [_tile(title, tile) for title, tile in tiles.items()]
+    columns = len(titled) // 2
+    rows = [np.hstack(titled[:columns]), np.hstack(titled[columns:])]
     return add_legend(np.vstack(rows), np.concatenate([label, pred]), classes)
 
 

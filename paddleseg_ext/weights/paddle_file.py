@@ -11,6 +11,8 @@ import io
 import pickle
 import re
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import numpy as np
 
@@ -106,7 +108,7 @@ def _encode(text: bytes | str, *_) -> bytes:
     return text.encode("latin1") if isinstance(text, str) else bytes(memoryview(text))
 
 
-def _set_of(items: list = ()) -> set:
+def _set_of(items: Iterable = ()) -> set:
     for item in items:
         _require_plain(item)
     return set(items)
@@ -145,7 +147,11 @@ GLOBALS = {
 class _Reader(pickle._Unpickler):
     """Python's own unpickler: unlike the one in C it lets opcodes be left out, and its memo takes no memory ahead."""
 
-    dispatch = {}
+    # of the base class, whose published types lack them
+    stack: list
+    pop_mark: Callable[[], list]
+
+    dispatch: ClassVar[dict[int, Callable]] = {}
     for _opcode in OPCODES.split():
         _code = getattr(pickle, _opcode)[0]
         dispatch[_code] = pickle._Unpickler.dispatch[_code]

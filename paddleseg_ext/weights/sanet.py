@@ -62,7 +62,7 @@ RENAMES = (
 UNUSED = re.compile(r"^(spp\.process\d|seghead_d2|fc|classifier|sem_loss|bd_loss)\.")
 
 # Blocks of stages 1, 2, 4 and 5.
-VARIANTS = {(2, 2, 2, 2): "SANet-S", (3, 3, 9, 3): "SANet-M", (3, 3, 27, 3): "SANet-L"}
+VARIANTS: dict[tuple[int, ...], str] = {(2, 2, 2, 2): "SANet-S", (3, 3, 9, 3): "SANet-M", (3, 3, 27, 3): "SANet-L"}
 
 # The last layers of the main and the auxiliary head, a row for each class: the authors' code builds `OFFICIAL_ROWS`
 # whatever the data set, and trains the first ones where there are fewer classes.
@@ -131,7 +131,7 @@ class Coverage:
         return not self.problems
 
     def table(self) -> str:
-        rows = [("part", *COLUMNS)]
+        rows: list[tuple[str, ...]] = [("part", *COLUMNS)]
         rows += [(part, *(str(counts[c]) for c in COLUMNS)) for part, counts in self.parts.items()]
         lines = [f"{row[0]:<17}" + "".join(f"{cell:>13}" for cell in row[1:]) for row in rows]
         unused = ", ".join(f"{name} ({count})" for name, count in self.unused.items())
@@ -158,7 +158,8 @@ def convert(
     Returns:
         Our names and values, of all that match in name and shape; and the account of it.
     """
-    renamed, unused = {}, Counter()
+    renamed: dict[str, np.ndarray] = {}
+    unused: Counter[str] = Counter()
     for name, value in official.items():
         if name.endswith("num_batches_tracked"):
             continue  # PyTorch's bookkeeping
