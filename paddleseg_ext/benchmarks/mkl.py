@@ -8,7 +8,6 @@ import statistics
 
 from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, write_report
 from paddleseg_ext.benchmarks.training import measure as measure_training
-from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import UserError
 from paddleseg_ext.cpu import AVX2, VARIABLE, is_amd_with_avx2
 
@@ -34,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     if not is_amd_with_avx2():
         raise UserError("benchmark mkl: there is nothing to compare, this is no AMD processor with AVX2")
+    from paddleseg_ext.builder import load_config
+
     load_config(args.config)  # a wrong path or YAML is reported before the processes start
     steps: dict[str, list[float]] = {OWN_CHOICE: [], CHOSEN: []}
     for _ in range(args.rounds):

@@ -6,7 +6,6 @@ import argparse
 import os
 import tempfile
 
-import cv2
 import numpy as np
 
 from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, repeat, write_report
@@ -42,6 +41,7 @@ def main(args: argparse.Namespace) -> None:
 
 def measure(args: argparse.Namespace) -> dict:
     """Pictures per second of the bare network and of the whole way."""
+    import cv2
     from paddleseg.utils import visualize
 
     from paddleseg_ext.deploy.runtimes import Deployment
@@ -66,6 +66,8 @@ def measure(args: argparse.Namespace) -> dict:
 
 def _picture(seed: int, width: int, height: int) -> np.ndarray:
     """Smooth blobs with a little noise: compresses about as well as a photograph."""
+    import cv2
+
     random = np.random.default_rng(seed)
     blobs = cv2.resize(random.integers(0, 255, (8, 16, 3), dtype=np.uint8), (width, height))
     return cv2.add(blobs, random.integers(0, 12, blobs.shape, dtype=np.uint8))

@@ -11,7 +11,6 @@ from dataclasses import asdict
 import numpy as np
 
 from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, summarise, write_report
-from paddleseg_ext.builder import Builder, load_config
 
 PARTS = ("data", "forward", "losses", "backward", "update")
 
@@ -33,9 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    from paddleseg_ext.builder import load_config
+
     figures, table = [], []
     for path in args.config or [None]:
-        load_config(path)  # a wrong path or YAML is told before the process starts
+        load_config(path)  # a wrong path or YAML is reported before the process starts
         steps = in_fresh_process(args.threads, measure, path, args.synthetic, args.device, args.warm_up, args.runs)
         whole = statistics.median(sum(step) for step in zip(*steps.values()))
         figures.append({"config": path, "step": whole, **{part: asdict(summarise(steps[part])) for part in PARTS}})
@@ -55,6 +56,8 @@ def measure(path: str, synthetic: list[int] | None, device: str, warm_up: int, r
     """Seconds of each part in each step."""
     import paddle
     import paddleseg.core  # noqa: F401  loads the module that the next line looks up
+
+    from paddleseg_ext.builder import Builder, load_config
 
     loss_computation = sys.modules["paddleseg.core.train"].loss_computation  # `paddleseg.core.train` is a function
     paddle.seed(0)
