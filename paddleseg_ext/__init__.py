@@ -33,6 +33,7 @@ _PUBLIC = ("boundary", *_COMPONENTS, "predictor")
 
 def register() -> None:
     """Register every component now, loading Paddle and PaddleSeg; more than once does nothing."""
+    importlib.import_module("paddleseg")  # first: the hook registers after it, and not amid the imports below
     importlib.import_module(f"{__name__}.host").apply()
     for name in _COMPONENTS:
         importlib.import_module(f"{__name__}.{name}")

@@ -62,6 +62,7 @@ def test_files_and_description(config, tmp_path):
     assert Path(deploy.model).is_file() and Path(deploy.params).is_file()
 
 
+@pytest.mark.slow
 def test_everything_at_once(config, data, tmp_path):
     pytest.importorskip("paddle2onnx")
     weights = tmp_path / "weights.pdparams"
@@ -90,6 +91,7 @@ def test_everything_at_once(config, data, tmp_path):
             assert (exported.session(backend)(picture) == expected).mean() >= 0.9999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_op", ["softmax", "none"])
 def test_output_op_and_fixed_shape(output_op, tmp_path):
     pytest.importorskip("paddle2onnx")

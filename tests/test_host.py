@@ -181,6 +181,7 @@ with paddle.static.program_guard(main, startup):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["needed", "all"])
 def test_paddle_load_takes_what_it_takes_without_the_package(policy, tmp_path):
     script = tmp_path / "script.py"
@@ -212,6 +213,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["needed", "all"])
 def test_data_workers_can_be_spawned(policy, tmp_path):
     script = tmp_path / "script.py"

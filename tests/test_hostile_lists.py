@@ -102,6 +102,7 @@ def test_names_that_paddleseg_takes(data, tmp_path):
     assert len(camvid(data, str(path))) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", [stock, camvid])
 def test_damaged_lists(dataset, data, record_property):
     path = data / "damaged.txt"

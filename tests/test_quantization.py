@@ -22,6 +22,7 @@ def quantized(request, tmp_path_factory):
     return deployment
 
 
+@pytest.mark.slow
 def test_convolutions_are_int8_and_full_size_maps_are_not(quantized):
     graph = onnx.load(quantized.onnx_file("int8")).graph
     producers = {name: node for node in graph.node for name in node.output}

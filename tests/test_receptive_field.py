@@ -128,6 +128,7 @@ def resnet_sizes(blocks, convolutions):
 STAGES = ["maxpool", "layer1", "layer2", "layer3", "layer4"]
 
 
+@pytest.mark.slow
 def test_resnet18_is_exact():
     fields = theoretical_fields(resnet18(), STAGES)
     assert resnet_sizes((2, 2, 2, 2), 2) == [11, 43, 99, 211, 435]
