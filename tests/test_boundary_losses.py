@@ -344,3 +344,11 @@ def test_registered():
         WeightedOhemCrossEntropyLoss,
     ):
         assert manager.LOSSES[cls.__name__] is cls
+
+
+@pytest.mark.parametrize("loss", [BoundaryBCELoss(), MultiClassBoundaryLoss(), BoundaryAwareOhemCrossEntropyLoss()])
+def test_float_labels_are_refused(loss):
+    logits = paddle.randn([1, 1, 4, 6])
+    pair = (paddle.randn([1, 3, 4, 6]), logits)
+    with pytest.raises(ValueError, match="labels are paddle.float32; expected integers"):
+        loss(pair if isinstance(loss, BoundaryAwareOhemCrossEntropyLoss) else logits, paddle.ones([1, 4, 6]))

@@ -14,7 +14,7 @@ from paddle import nn
 from paddleseg.cvlibs import manager
 
 from paddleseg_ext.boundary import DEFAULT_WIDTH, binary_boundary, class_boundary
-from paddleseg_ext.losses.common import at_least_float32, check_shapes, without_amp
+from paddleseg_ext.losses.common import at_least_float32, check_labels, check_shapes, without_amp
 from paddleseg_ext.losses.ohem import WeightedOhemCrossEntropyLoss
 
 
@@ -71,6 +71,7 @@ class BoundaryBCELoss(nn.Layer):
         self, logits: paddle.Tensor, labels: paddle.Tensor, boundary: paddle.Tensor | None = None
     ) -> paddle.Tensor:
         """logits (N, 1, H, W), labels (N, H, W); `boundary` (N, H, W) of 0 and 1 replaces the labels' own."""
+        check_labels(labels)
         check_shapes(logits, labels, channels=1)
         if boundary is None:
             boundary = binary_boundary(labels, self.width, self.ignore_index)
@@ -94,6 +95,7 @@ class MultiClassBoundaryLoss(BoundaryBCELoss):
         self, logits: paddle.Tensor, labels: paddle.Tensor, boundary: paddle.Tensor | None = None
     ) -> paddle.Tensor:
         """logits (N, K, H, W), labels (N, H, W); `boundary` (N, K, H, W) of 0 and 1 replaces the labels' own."""
+        check_labels(labels)
         check_shapes(logits, labels)
         if boundary is None:
             boundary = class_boundary(labels, logits.shape[1], self.width, self.ignore_index)
@@ -168,6 +170,7 @@ class BoundaryAwareOhemCrossEntropyLoss(WeightedOhemCrossEntropyLoss):
     def forward(self, logits: tuple[paddle.Tensor, paddle.Tensor], labels: paddle.Tensor) -> paddle.Tensor:
         """logits: the main (N, K, H, W) and the boundary logits (N, any, H, W); labels (N, H, W)."""
         main, boundary = logits
+        check_labels(labels)
         check_shapes(main, labels)
         check_shapes(boundary, labels)
         on_boundary = F.sigmoid(at_least_float32(boundary.detach()).max(axis=1)) > self.boundary_thresh
