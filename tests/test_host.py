@@ -33,6 +33,7 @@ NEEDED = {  # functions that differ -> stacks
     "paddleseg.models.decoupled_segnet.SqueezeBodyEdge.flow_warp": "A",
     "paddleseg.models.pointrend.PointHead.get_points_test": "AB",
     "paddleseg.models.isanet.ISAHead.forward": "AB",
+    "paddleseg.transforms.transforms.RandomPaddingCrop.__call__": "AB",
     "paddle.base.libpaddle.AnalysisConfig.__init__": "A",  # paddle.inference.Config
     "paddle.base.libpaddle.AnalysisConfig.enable_memory_optim": "A",
     "paddle.base.libpaddle.AnalysisConfig.enable_use_gpu": "A",

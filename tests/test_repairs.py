@@ -8,6 +8,7 @@ import paddle.inference
 import pytest
 from paddleseg.cvlibs import manager
 from paddleseg.models import losses
+from paddleseg.transforms import RandomPaddingCrop
 from paddleseg.utils import metrics
 
 from paddleseg_ext.command import UserError
@@ -177,3 +178,13 @@ def test_se_cross_entropy_takes_both_forms(labels):
     labels = paddle.where(labels == 255, paddle.zeros_like(labels), labels)
     loss = losses.SECrossEntropyLoss()
     assert float(loss(flat.reshape([2, CLASSES, 1, 1]), labels)) == float(loss(flat, labels))
+
+
+def test_a_crop_by_categories_is_one_of_the_picture():
+    np.random.seed(0)
+    picture = np.arange(8 * 8 * 3, dtype="uint8").reshape(8, 8, 3)
+    label = np.tile(np.arange(8, dtype="uint8"), (8, 1))
+    crop = RandomPaddingCrop(crop_size=(4, 6), category_max_ratio=0.75)
+    data = crop({"img": picture, "label": label, "gt_fields": ["label"]})
+    assert data["img"].shape == (6, 4, 3)
+    np.testing.assert_array_equal(data["img"][0, :, 0] // 3 % 8, data["label"][0])  # of the same place

@@ -11,6 +11,7 @@ import numpy as np
 from paddleseg.core import train
 from paddleseg.cvlibs import manager
 from paddleseg.models import losses
+from paddleseg.transforms import RandomPaddingCrop
 from paddleseg.utils import metrics
 
 from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, repair, rewrite
@@ -98,3 +99,18 @@ class AddEdgeLabel:
 def add_edge_label():
     if "AddEdgeLabel" not in manager.TRANSFORMS.components_dict:
         manager.TRANSFORMS.add_component(AddEdgeLabel)
+
+
+@repair(
+    needed=PADDLESEG_BEFORE_2_9,
+    useful=PADDLESEG_BEFORE_2_9,
+    reason="RandomPaddingCrop with category_max_ratio (SegNeXt) puts the cropped label in the picture's place: "
+    "ValueError: operands could not be broadcast together",
+    upstream="fixed in PaddleSeg 2.9 (transforms/transforms.py)",
+)
+def crop_of_the_picture():
+    rewrite(
+        RandomPaddingCrop.__call__,
+        ("data['img'] = seg_temp\n", "\n"),
+        ("        else:\n            data['img'] = functional.crop(", "\n        data['img'] = functional.crop("),
+    )
