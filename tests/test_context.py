@@ -88,5 +88,5 @@ def test_table_of_all_modules():
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert [row[0].removeprefix("| ") for row in rows] == ["context", *MODULES]
+    assert [row[0].strip("| ") for row in rows] == ["context", *MODULES]
     assert rows[1][1] == "2.50" and rows[1][4] == "8.26"
