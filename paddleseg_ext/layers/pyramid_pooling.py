@@ -181,11 +181,12 @@ class SPPFTAB(ContextModule):
         init_convolutions(self)
 
     def pyramid(self, x, point):
-        maps: list[paddle.Tensor] = []
-        before: list[paddle.Tensor] = []
+        # comments, since Paddle 2.6 cannot export a function whose local variables are annotated
+        maps = []  # type: list[paddle.Tensor]
+        before = []  # type: list[paddle.Tensor]
         for branch in self.branches:
             y = x
-            states: list[paddle.Tensor] = []
+            states = []  # type: list[paddle.Tensor]
             for block in branch:
                 y = block(y)
                 if self.reuse and len(states) < len(before):
