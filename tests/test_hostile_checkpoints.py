@@ -227,7 +227,7 @@ def test_every_tool_refuses_code_in_weights(tool, tmp_path, record_property):
 
 
 def test_paddle_and_paddleseg_refuse_code_too(tmp_path, record_property):
-    """As stock scripts load `--model_path`, `--resume_model` and `pretrained`; see compat.checkpoints_without_code."""
+    """As stock scripts load `--model_path`, `--resume_model` and `pretrained`; see host/checkpoints.py."""
     path, target = tmp_path / "model.pdparams", tmp_path / "harm"
     values = harmful_values(str(target))
     for value in values:
