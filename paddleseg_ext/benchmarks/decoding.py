@@ -7,7 +7,14 @@ from dataclasses import asdict
 
 import numpy as np
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, repeat, write_report
+from paddleseg_ext.benchmarks.measuring import (
+    add_flags,
+    conditions,
+    in_fresh_process,
+    latency,
+    repeat,
+    write_report,
+)
 
 WAYS = ("table look-up", "comparison per colour")
 
@@ -16,24 +23,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", nargs=2, type=int, default=[1914, 1052], metavar=("W", "H"), help="(default: GTAV's 1914 1052)"
     )
-    parser.add_argument("--runs", type=int, default=5, help="after one to warm up (default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    add_flags(parser, runs=5)
 
 
 def main(args: argparse.Namespace) -> None:
+    where = conditions("cpu", 1)
     figures = [{"way": way, **in_fresh_process(1, measure, way, args.size, args.runs)} for way in WAYS]
     fastest = figures[0]["median"]
     table = [
         {
             "way": figure["way"],
-            "label": f"{1e3 * figure['median']:.1f} ms",
-            "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}",
+            **latency(figure, "label"),
             "times the look-up": f"{figure['median'] / fastest:.1f}",
         }
         for figure in figures
     ]
     notes = ["One RGB label of GTAV's 35 colours in blocks, {}x{} pixels, in main memory.".format(*args.size)]
-    write_report(args.save_dir, "decoding", conditions("cpu", 1), figures, table, notes)
+    write_report(args.save_dir, "decoding", where, figures, table, notes)
 
 
 def measure(way: str, size: list[int], runs: int) -> dict:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, peak_memory, repeat, write_report
+from paddleseg_ext.benchmarks.measuring import (
+    add_flags,
+    conditions,
+    in_fresh_process,
+    latency,
+    peak_memory,
+    repeat,
+    write_report,
+)
 
 SCIPY = "ActiveBoundaryLoss-SciPy"  # its distances as the authors have them: on the host
 
@@ -39,32 +47,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("N", "K", "H", "W"),
         help="(default: 2 19 512 512)",
     )
-    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
-    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--warm_up", type=int, default=1, help="(default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    add_flags(parser, device=True, threads=2, warm_up=1, runs=5)
 
 
 def main(args: argparse.Namespace) -> None:
-    figures = [
-        {
-            "loss": name,
-            **in_fresh_process(args.threads, measure, name, args.shape, args.device, args.warm_up, args.runs),
-        }
-        for name in args.losses
-    ]
+    where = conditions(args.device, args.threads)
+    settings = (args.shape, args.device, args.warm_up, args.runs)
+    figures = [{"loss": loss, **in_fresh_process(args.threads, measure, loss, *settings)} for loss in args.losses]
     table = [
         {
             "loss": figure["loss"],
-            "forward and backward": f"{1e3 * figure['median']:.1f} ms",
-            "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}",
+            **latency(figure, "forward and backward"),
             "extra memory": f"{figure['extra_memory'] / 1e6:.0f} MB",
         }
         for figure in figures
     ]
     notes = [f"Logits {args.shape}, {args.runs} runs after {args.warm_up}, targets made from the labels each time."]
-    write_report(args.save_dir, "losses", conditions(args.device, args.threads), figures, table, notes)
+    write_report(args.save_dir, "losses", where, figures, table, notes)
 
 
 def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -> dict:

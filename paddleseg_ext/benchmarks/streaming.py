@@ -8,7 +8,7 @@ import tempfile
 
 import numpy as np
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, repeat, write_report
+from paddleseg_ext.benchmarks.measuring import add_flags, conditions, in_fresh_process, repeat, write_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,24 +18,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", type=int, default=500, help="how many to draw (default: %(default)s)")
     parser.add_argument("--size", nargs=2, type=int, default=[512, 256], metavar=("W", "H"), help="(default: 512 256)")
     parser.add_argument("--suffix", default=".png", choices=[".png", ".jpg"])
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="(default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    add_flags(parser, threads=os.cpu_count())
 
 
 def main(args: argparse.Namespace) -> None:
-    figure = in_fresh_process(args.threads, measure, args)
-    share = figure["streaming"] / figure["bare"]
+    where = conditions("cpu", args.threads)
     about = {"backend": args.backend, "precision": args.precision, "size": "{1}x{0}".format(*args.size)}
+    figure = in_fresh_process(args.threads, measure, args)
     rates = {
         "bare network": f"{figure['bare']:.2f}/s",
         "folder": f"{figure['streaming']:.2f}/s",
-        "share": f"{share:.3f}",
+        "share": f"{figure['streaming'] / figure['bare']:.3f}",
     }
     notes = [
         f"{args.pictures} {args.suffix} pictures: read, normalised, labelled, two pictures written for each; the bare "
         "network is called as often with one prepared input, half of it before the folder and half after."
     ]
-    where = conditions("cpu", args.threads)
     write_report(args.save_dir, "streaming", where, [{**about, **figure}], [{**about, **rates}], notes)
 
 
