@@ -62,8 +62,8 @@ def measure(network, config, split: str) -> dict:
     """The scores of `network` on a split, in percent with two digits."""
     from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries
     from paddleseg_ext.analysis.class_presence import average_precision, predict_presence
-    from paddleseg_ext.analysis.pictures import Classes
     from paddleseg_ext.builder import Builder
+    from paddleseg_ext.datasets.description import Classes
 
     config.dic["val_dataset"]["mode"] = split
     dataset = Builder(config).val_dataset

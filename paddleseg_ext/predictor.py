@@ -8,8 +8,8 @@ from typing import Union, overload
 import numpy as np
 from PIL import Image
 
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.builder import find_run, load_config
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.files import read_image
 from paddleseg_ext.segmenter import Segmenter
 

@@ -49,7 +49,7 @@ def test_ddrnet_protocol(monkeypatch):
 
 
 def test_failure_in_a_process_is_one_row():
-    figure = inference._measured({"network": "x"}, 1, int, "not a number")
+    figure = inference.measured({"network": "x"}, int, 1, "not a number")
     assert figure["network"] == "x" and "failed" in figure
     assert inference_report.report_row({**figure, "size": "1x1"})["latency"].startswith("failed: ")
 

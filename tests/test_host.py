@@ -253,13 +253,13 @@ class Host:
 def test_a_repair_that_fails_stops_nothing_and_takes_back_what_it_changed(scratch, capsys):
     @registry.repair(needed=True, reason="", upstream="")
     def breaks():
-        registry.replace(Host, "method", None)
-        registry.replace(Host, "added", None)
+        patching.replace(Host, "method", None)
+        patching.replace(Host, "added", None)
         raise KeyError("unknown code")
 
     @registry.repair(needed=True, reason="", upstream="")
     def works():
-        registry.wrap(Host, "method", lambda original, self: original(self).upper())
+        patching.wrap(Host, "method", lambda original, self: original(self).upper())
 
     on = {one.name for one in registry.apply("breaks,works")}
     assert on == {"works"} and REPAIRS["works"].changed == [f"{__name__}.Host.method"]

@@ -17,8 +17,8 @@ def parse_args():
 
 def main(args):
     from paddleseg_ext.analysis.class_presence import predict_presence, presence_table
-    from paddleseg_ext.analysis.pictures import Classes
     from paddleseg_ext.builder import Builder, find_run, load_config, load_network
+    from paddleseg_ext.datasets.description import Classes
 
     path, weights = find_run(args.config, args.model_path)
     config = load_config(path, opts=args.opts)

@@ -86,15 +86,12 @@ def save(weights, path, prefix):
     """Write `.pdparams`, whole or not at all; `prefix` is cut off the names."""
     import paddle
 
+    from paddleseg_ext.files import replacing
+
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    unfinished = f"{path}.part"
     state_dict = {name[len(prefix) :]: paddle.to_tensor(value) for name, value in weights.items()}
-    try:
-        paddle.save(state_dict, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        if os.path.exists(unfinished):
-            os.remove(unfinished)
+    with replacing(path) as partial:
+        paddle.save(state_dict, partial)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def make_artist(args, config):
     import numpy as np
     from paddleseg.utils import visualize
 
-    from paddleseg_ext.analysis.pictures import Classes
+    from paddleseg_ext.datasets.description import Classes
     from paddleseg_ext.deploy.streaming import VIDEO_SUFFIXES, Artist
 
     classes = None if config is None or not config.val_dataset_cfg else Classes.of(config)

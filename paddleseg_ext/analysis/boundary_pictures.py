@@ -6,9 +6,9 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.analysis.segmentation import WHITE, colour_map
 from paddleseg_ext.boundary import DEFAULT_WIDTH, binary_boundary
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.segmenter import Segmenter
 
 MARK = (0, 255, 255)  # yellow, which roads and cities have little of

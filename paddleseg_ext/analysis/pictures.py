@@ -1,4 +1,4 @@
-"""What the picture tools share: which pictures, the loop over them, the class colours."""
+"""What the picture tools share: which pictures, and the loop over them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from paddleseg.cvlibs import Config
 from tqdm import tqdm
 
 from paddleseg_ext.builder import Builder, list_images
-from paddleseg_ext.command import UserError, nearest, one_line
-from paddleseg_ext.datasets.description import describe
-from paddleseg_ext.datasets.palettes import LabelDecoder
-from paddleseg_ext.files import open_picture, read_image
+from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.files import read_image
 
 
 @dataclass(frozen=True)
@@ -121,48 +119,3 @@ def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarra
     if failed:
         print(f"error: {len(failed)} of {len(pictures)} pictures failed:", *failed, sep="\n  ", file=sys.stderr)
     return 1 if failed else 0
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a data set: their names, colours (256, 3) uint8 RGB, and how its label pictures are read.
-
-    Labels that are not a class are `ignore_index` here; their colour is black. `decoder` is that of CamVid and GTAV;
-    the label pictures of other data sets hold the classes themselves.
-    """
-
-    names: tuple[str, ...]
-    colours: np.ndarray
-    ignore_index: int
-    decoder: LabelDecoder | None = None
-
-    @classmethod
-    def of(cls, config: Config) -> Classes:
-        """The classes of a config's validation data set."""
-        classes = describe(Builder(config).val_dataset_class, config.val_dataset_cfg)
-        colours = np.zeros((256, 3), np.uint8)
-        colours[: len(classes.names)] = classes.colours
-        return cls(classes.names, colours, classes.ignore_index, classes.decoder)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def index(self, name: str) -> int:
-        """The index of a class given by its name or its number."""
-        if name in self.names:
-            return self.names.index(name)
-        if name.isdigit() and int(name) < len(self):
-            return int(name)
-        raise UserError(f"class {name}: {nearest(name, self.names)} (or a number below {len(self)})")
-
-    def read_label(self, path: str, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The classes (H, W) of a label picture, uint8; `size` (H, W) is what it must have."""
-        if self.decoder is not None:
-            label = self.decoder.read(path)
-        else:
-            with open_picture(path) as picture:
-                label = np.asarray(picture)
-        expected = label.shape[:2] if size is None else tuple(size)
-        if label.shape != expected:
-            raise ValueError(f"the label {path} has the shape {label.shape}; expected {expected} class indices")
-        return np.where(label < len(self), label, self.ignore_index).astype(np.uint8)

@@ -17,9 +17,9 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-from prettytable import PrettyTable
 
 from paddleseg_ext.analysis.feature_maps import map_shapes, watching
+from paddleseg_ext.tables import text_table
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -76,17 +76,13 @@ def theoretical_fields(
 def field_table(fields: dict[str, Field]) -> str:
     """The fields as text, height by width: a line a layer."""
 
-    def text(field: Field, attribute: str, absent: str) -> str:
+    def cell(field: Field, attribute: str, absent: str) -> str:
         values = [getattr(axis, attribute) for axis in (field.height, field.width)]
         return absent if None in values else " x ".join(f"{value:g}" for value in values)
 
-    table = PrettyTable(
-        ["layer", "channels", "receptive field", "stride", "centre of output 0"], align="l", border=False
-    )
-    for name, field in fields.items():
-        columns = text(field, "size", "whole input"), text(field, "stride", "-"), text(field, "centre", "-")
-        table.add_row([name, field.channels, *columns])
-    return table.get_string()
+    attributes = (("size", "whole input"), ("stride", "-"), ("centre", "-"))
+    rows = [[name, field.channels, *(cell(field, *one) for one in attributes)] for name, field in fields.items()]
+    return text_table(["layer", "channels", "receptive field", "stride", "centre of output 0"], rows)
 
 
 @contextmanager

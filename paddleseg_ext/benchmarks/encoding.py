@@ -6,14 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
-from paddleseg_ext.benchmarks.measuring import (
-    add_flags,
-    conditions,
-    in_fresh_process,
-    peak_memory,
-    repeat,
-    write_report,
-)
+from paddleseg_ext.benchmarks import measuring
 
 FLOOR, OURS, PADDLESEG = "matrix products", "paddleseg_ext", "PaddleSeg"
 CLASSES = 19
@@ -51,11 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("N", "W", "H"),
         help="batch and crop of the training step (default: 2 320 240)",
     )
-    add_flags(parser, threads=2, runs=1)
+    measuring.add_flags(parser, threads=2, runs=1)
 
 
 def main(args: argparse.Namespace) -> None:
-    where = conditions("cpu", args.threads)
+    where = measuring.conditions("cpu", args.threads)
     jobs: list[tuple[str, Callable, list[int], tuple[str, ...]]] = []
     if "layer" in args.measure:
         for shape in args.shape or [[2, 512, 64, 128]]:
@@ -68,7 +61,7 @@ def main(args: argparse.Namespace) -> None:
     figures, table = [], []
     for what, measure, shape, compared in jobs:
         costs = {
-            whose: in_fresh_process(args.threads, measure, whose, shape, args.num_codes, args.runs)
+            whose: measuring.in_fresh_process(args.threads, measure, whose, shape, args.num_codes, args.runs)
             for whose in compared
         }
         figures += [{"what": what, "whose": whose, **cost._asdict()} for whose, cost in costs.items()]
@@ -77,7 +70,7 @@ def main(args: argparse.Namespace) -> None:
         f"{args.num_codes} codewords, median of {args.runs} runs after a tiny one, each row in its own process. Extra "
         "memory: growth of the peak during the runs, so without the input and the network."
     ]
-    write_report(args.save_dir, "encoding", where, figures, table, notes)
+    measuring.write_report(args.save_dir, "encoding", where, figures, table, notes)
 
 
 def ratio_rows(what: str, costs: dict[str, Cost]) -> list[dict[str, str | None]]:
@@ -162,10 +155,10 @@ def _cost(work: Callable, shape: list[int], tiny_size: tuple[int, int], runs: in
 
     work(leaf(*tiny_size))
     x = leaf(*shape[2:])
-    before = peak_memory()
+    before = measuring.peak_memory()
 
     def run():
         work(x)
         x.clear_gradient()
 
-    return Cost(repeat(run, 0, runs).median, peak_memory() - before)
+    return Cost(measuring.repeat(run, 0, runs).median, measuring.peak_memory() - before)

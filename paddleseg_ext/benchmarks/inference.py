@@ -16,16 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from paddleseg_ext.benchmarks import measuring
 from paddleseg_ext.benchmarks.inference_report import WHAT_IS_TIMED, comparisons, plot, report_row
-from paddleseg_ext.benchmarks.measuring import (
-    Timing,
-    add_flags,
-    conditions,
-    in_fresh_process,
-    peak_memory,
-    repeat,
-    write_report,
-)
 from paddleseg_ext.benchmarks.networks import NETWORKS, build, stem
 from paddleseg_ext.command import UserError, nearest, one_line
 
@@ -61,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--torch", metavar="MODULE:FACTORY", help="a PyTorch network to measure too")
     parser.add_argument("--torch_path", default=".", help="folder that MODULE is imported from")
-    add_flags(parser, device=True, warm_up=3, runs=15)
+    measuring.add_flags(parser, device=True, warm_up=3, runs=15)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -70,32 +62,32 @@ def main(args: argparse.Namespace) -> None:
             raise UserError(f"--networks {name}: no YAML file and no known network; {nearest(name, NETWORKS)}")
     sizes = [parse_size(size) for size in args.sizes]
     protocol = (args.protocol, args.warm_up, args.runs)
-    where = conditions(args.device, max(args.threads))
+    where = measuring.conditions(args.device, max(args.threads))
     figures = []
+
+    def add(about: dict, threads: int, function, *job) -> None:
+        about = {**about, "threads": threads}
+        print("{network} {size} {backend}, {threads} threads ...".format(**about), file=sys.stderr)
+        figures.append(measured(about, function, threads, *job, args.device, protocol))
 
     for name, (height, width), norms in itertools.product(args.networks, sizes, args.batch_norms):
         shape = [args.batch_size, 3, height, width]
         folder = os.path.join(args.save_dir, "exported", f"{stem(name)}_{height}x{width}_{norms}")
+        network = (name, shape, norms == "folded", folder)
         about = {"network": stem(name), "size": f"{height}x{width}", "batch": args.batch_size, "batch norms": norms}
-        about.update(
-            in_fresh_process(max(args.threads), prepare, name, shape, norms == "folded", folder, args.backends)
-        )
+        about |= measuring.in_fresh_process(max(args.threads), prepare, *network, args.backends)
         for backend, threads in itertools.product(args.backends, args.threads):
-            print(f"{about['network']} {about['size']} {backend}, {threads} threads ...", file=sys.stderr)
-            job = {**about, "backend": backend, "threads": threads}
-            figures.append(
-                _measured(job, threads, measure, name, shape, norms == "folded", folder, backend, args.device, protocol)
-            )
+            add({**about, "backend": backend}, threads, measure, *network, backend)
     if args.torch:
         for (height, width), threads, returned in itertools.product(sizes, args.threads, ("labels", "as returned")):
             about = {"network": args.torch, "size": f"{height}x{width}", "batch": args.batch_size}
-            about |= {"batch norms": "as written", "backend": f"torch, {returned}", "threads": threads}
-            shape = [args.batch_size, 3, height, width]
+            about |= {"batch norms": "as written", "backend": f"torch, {returned}"}
             spec = (args.torch_path, args.torch, returned == "labels")
-            figures.append(_measured(about, threads, measure_torch, spec, shape, args.device, protocol))
+            add(about, threads, measure_torch, spec, [args.batch_size, 3, height, width])
 
     notes = [WHAT_IS_TIMED.format(warm_up=args.warm_up, protocol=args.protocol), *comparisons(figures)]
-    write_report(args.save_dir, "inference", where, figures, [report_row(figure) for figure in figures], notes)
+    rows = [report_row(figure) for figure in figures]
+    measuring.write_report(args.save_dir, "inference", where, figures, rows, notes)
     plot(figures, os.path.join(args.save_dir, "speed_accuracy.png"))
 
 
@@ -143,9 +135,10 @@ def prepare(name: str, shape: list[int], fold: bool, folder: str, backends: list
     return about
 
 
-def _measured(about: dict, threads: int, function, *args) -> dict:
+def measured(about: dict, function, threads: int, *args) -> dict:
+    """`about` with what ``function(threads, *args)`` measures in a process of its own, or why it could not."""
     try:
-        return {**about, **in_fresh_process(threads, function, threads, *args)}
+        return {**about, **measuring.in_fresh_process(threads, function, threads, *args)}
     except Exception as error:  # one that cannot be measured does not stop the others
         return {**about, "failed": one_line(error)}
 
@@ -171,7 +164,7 @@ def measure(threads, name, shape, fold, folder, backend, device, protocol) -> di
         session = Deployment(folder).session(runtime, device, threads, precision or "float32")
     agreement = float((session(picture) == np.load(os.path.join(folder, "labels.npy"))).mean())
     timing = timed(lambda: session(picture), protocol)
-    return {**asdict(timing), "peak_memory": peak_memory(), "label_agreement": agreement}
+    return {**asdict(timing), "peak_memory": measuring.peak_memory(), "label_agreement": agreement}
 
 
 def measure_torch(threads, spec, shape, device, protocol) -> dict:
@@ -200,15 +193,15 @@ def measure_torch(threads, spec, shape, device, protocol) -> dict:
 
     timing = timed(run, protocol)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return {**asdict(timing), "peak_memory": peak_memory(), "parameters": parameters}
+    return {**asdict(timing), "peak_memory": measuring.peak_memory(), "parameters": parameters}
 
 
-def timed(run, protocol) -> Timing:
+def timed(run, protocol) -> measuring.Timing:
     kind, warm_up, runs = protocol
-    return repeat(run, warm_up, runs) if kind == "median" else ddrnet_protocol(run)
+    return measuring.repeat(run, warm_up, runs) if kind == "median" else ddrnet_protocol(run)
 
 
-def ddrnet_protocol(run) -> Timing:
+def ddrnet_protocol(run) -> measuring.Timing:
     """The mean over as many runs as fit into six seconds, after ten runs and a trial of a second or more."""
 
     def mean_of(runs):
@@ -225,4 +218,4 @@ def ddrnet_protocol(run) -> Timing:
         mean = mean_of(runs)
     runs = max(1, int(6 / mean))
     mean = mean_of(runs)
-    return Timing(mean, mean, mean, mean, runs)
+    return measuring.Timing(mean, mean, mean, mean, runs)

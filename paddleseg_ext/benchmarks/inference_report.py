@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from paddleseg_ext.benchmarks.measuring import latency
+from paddleseg_ext.benchmarks import measuring
 from paddleseg_ext.benchmarks.networks import NETWORKS, PUBLISHED_SIZE
 
 WHAT_IS_TIMED = (
@@ -24,7 +24,7 @@ def report_row(figure: dict) -> dict:
     macs, agreement = figure.get("multiply_adds"), figure.get("label_agreement")
     return {
         **about,
-        **latency(figure, "latency"),
+        **measuring.latency(figure, "latency"),
         "pictures/s": f"{figure['batch'] / figure['median']:.2f}",
         "multiply-adds": macs and f"{macs / 1e9:.1f} G",
         "parameters": f"{figure['parameters'] / 1e6:.2f} M",

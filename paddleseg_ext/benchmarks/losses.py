@@ -5,15 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from paddleseg_ext.benchmarks.measuring import (
-    add_flags,
-    conditions,
-    in_fresh_process,
-    latency,
-    peak_memory,
-    repeat,
-    write_report,
-)
+from paddleseg_ext.benchmarks import measuring
 
 SCIPY = "ActiveBoundaryLoss-SciPy"  # its distances as the authors have them: on the host
 
@@ -47,23 +39,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("N", "K", "H", "W"),
         help="(default: 2 19 512 512)",
     )
-    add_flags(parser, device=True, threads=2, warm_up=1, runs=5)
+    measuring.add_flags(parser, device=True, threads=2, warm_up=1, runs=5)
 
 
 def main(args: argparse.Namespace) -> None:
-    where = conditions(args.device, args.threads)
+    where = measuring.conditions(args.device, args.threads)
     settings = (args.shape, args.device, args.warm_up, args.runs)
-    figures = [{"loss": loss, **in_fresh_process(args.threads, measure, loss, *settings)} for loss in args.losses]
+    figures = [
+        {"loss": loss, **measuring.in_fresh_process(args.threads, measure, loss, *settings)} for loss in args.losses
+    ]
     table = [
         {
             "loss": figure["loss"],
-            **latency(figure, "forward and backward"),
+            **measuring.latency(figure, "forward and backward"),
             "extra memory": f"{figure['extra_memory'] / 1e6:.0f} MB",
         }
         for figure in figures
     ]
     notes = [f"Logits {args.shape}, {args.runs} runs after {args.warm_up}, targets made from the labels each time."]
-    write_report(args.save_dir, "losses", where, figures, table, notes)
+    measuring.write_report(args.save_dir, "losses", where, figures, table, notes)
 
 
 def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -> dict:
@@ -100,9 +94,9 @@ def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -
         if device == "gpu":
             paddle.device.synchronize()
 
-    before = peak_memory()
-    timing = repeat(run, warm_up, runs)
-    return {**asdict(timing), "extra_memory": peak_memory() - before}
+    before = measuring.peak_memory()
+    timing = measuring.repeat(run, warm_up, runs)
+    return {**asdict(timing), "extra_memory": measuring.peak_memory() - before}
 
 
 def measure_distances_by_scipy() -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import statistics
 
-from paddleseg_ext.benchmarks.measuring import add_flags, conditions, in_fresh_process, write_report
+from paddleseg_ext.benchmarks import measuring
 from paddleseg_ext.benchmarks.training import measure as measure_training
 from paddleseg_ext.command import UserError
 from paddleseg_ext.cpu import AVX2, VARIABLE, is_amd_with_avx2
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="batch and size of the random pictures (default: 4 320 240)",
     )
     parser.add_argument("--rounds", type=int, default=2, help="processes of each, in turn (default: %(default)s)")
-    add_flags(parser, threads=2, runs=5)
+    measuring.add_flags(parser, threads=2, runs=5)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -34,11 +34,11 @@ def main(args: argparse.Namespace) -> None:
     from paddleseg_ext.builder import load_config
 
     load_config(args.config)  # a wrong path or YAML is reported before the processes start
-    where = conditions("cpu", args.threads)
+    where = measuring.conditions("cpu", args.threads)
     steps: dict[str, list[float]] = {OWN_CHOICE: [], CHOSEN: []}
     for _ in range(args.rounds):
         for way, seconds in steps.items():
-            seconds += in_fresh_process(args.threads, measure, way, args.config, args.synthetic, args.runs)
+            seconds += measuring.in_fresh_process(args.threads, measure, way, args.config, args.synthetic, args.runs)
     medians = {way: statistics.median(seconds) for way, seconds in steps.items()}
     figures = [{"kernels": way, "seconds": seconds} for way, seconds in medians.items()]
     table = [
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> None:
         f"{args.config}, batch {batch} of {width}x{height}, median of {args.rounds} x {args.runs} steps after one "
         "each, in processes of their own by turns."
     ]
-    write_report(args.save_dir, "mkl", where, figures, table, notes)
+    measuring.write_report(args.save_dir, "mkl", where, figures, table, notes)
 
 
 def measure(way: str, config: str, synthetic: list[int], runs: int) -> list[float]:

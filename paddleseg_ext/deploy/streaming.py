@@ -26,9 +26,9 @@ from paddleseg.transforms import Compose
 from paddleseg.utils import visualize
 from tqdm import tqdm
 
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.analysis.segmentation import add_legend
 from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.files import read_image, replacing, write_image
 from paddleseg_ext.segmenter import Segmenter, prepare
 

@@ -12,14 +12,14 @@ from paddle.base import core
 from paddle.io.dataloader import dataloader_iter, worker
 
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.host.registry import repair, replace, wrap
+from paddleseg_ext.host.patching import replace, wrap
+from paddleseg_ext.host.registry import repair
 
 
 @repair(
-    needed=False,
-    reason="an error while reading a sample leaves the trainer waiting for ever (num_workers 0) or is lost (workers), "
+    "an error while reading a sample leaves the trainer waiting for ever (num_workers 0) or is lost (workers), "
     "as is what killed a worker",
-    upstream="not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
+    "not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
 )
 def data_loader_errors_reach_the_trainer():
     def keep_the_error(original, self, *args):
@@ -73,10 +73,9 @@ def data_loader_errors_reach_the_trainer():
 
 
 @repair(
-    needed=False,
+    "data workers of a trainer that was killed wait for it for ever, since they take a timeout for `block`",
+    "not fixed in Paddle 3.3 (io/dataloader/worker.py)",
     useful=sys.platform == "linux",
-    reason="data workers of a trainer that was killed wait for it for ever, since they take a timeout for `block`",
-    upstream="not fixed in Paddle 3.3 (io/dataloader/worker.py)",
 )
 def data_workers_end_with_the_trainer():
     def end_with_the_parent(original, *args, **kwargs):
@@ -88,9 +87,8 @@ def data_workers_end_with_the_trainer():
 
 
 @repair(
-    needed=False,
-    reason="every epoch with data workers leaves its pipes open, in reference cycles that are seldom collected",
-    upstream="not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
+    "every epoch with data workers leaves its pipes open, in reference cycles that are seldom collected",
+    "not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
 )
 def pipes_of_the_last_epoch():
     def close_them_first(original, self, *args):

@@ -20,9 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from paddleseg_ext.command import REPAIRS_SWITCH, nearest, one_line
 from paddleseg_ext.host import patching
-from paddleseg_ext.host.patching import replace, rewrite, wrap
-
-__all__ = ["PADDLE", "PADDLESEG", "PADDLESEG_BEFORE_2_9", "PADDLE_3", "repair", "replace", "rewrite", "wrap"]
+from paddleseg_ext.host.patching import rewrite
 
 OLDEST = {"Paddle": Version("2.6"), "PaddleSeg": Version("2.8")}
 _NEWEST = Version("9999")  # of a build from source, which has no version
@@ -37,7 +35,7 @@ def _version(text: str) -> Version:
 
 
 def _paddleseg_version(text: str) -> Version:
-    """PaddleSeg from git calls itself 0.0.0.dev0 whatever its age, so its age is told by what it has."""
+    """PaddleSeg from git always calls itself 0.0.0.dev0: the modules that it has show how old it is."""
     version = _version(text)
     if version is _NEWEST:
         version = Version("2.9" if importlib.util.find_spec("paddleseg.core.analyse") else "2.8")
@@ -78,7 +76,7 @@ class Repair:
 REPAIRS: dict[str, Repair] = {}
 
 
-def repair(*, needed: bool, reason: str, upstream: str, useful: bool = True):
+def repair(reason: str, upstream: str, needed: bool = False, useful: bool = True):
     """Register the decorated function as the repair of its name; see `Repair` for the arguments."""
 
     def register(patch: Callable[[], None]) -> Callable[[], None]:
@@ -86,6 +84,11 @@ def repair(*, needed: bool, reason: str, upstream: str, useful: bool = True):
         return patch
 
     return register
+
+
+def fixed_in_2_9(reason: str, *files: str, needed: bool = PADDLESEG_BEFORE_2_9, useful: bool = PADDLESEG_BEFORE_2_9):
+    """`repair` of what PaddleSeg itself has fixed since, in some of its files."""
+    return repair(reason, f"fixed in PaddleSeg 2.9 ({', '.join(files)})", needed, useful)
 
 
 @functools.cache

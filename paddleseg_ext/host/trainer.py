@@ -21,7 +21,8 @@ from paddleseg.utils import logger, utils
 from paddleseg_ext.checkpoints import numbered_checkpoints
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.files import is_left_over, replacing, write_whole
-from paddleseg_ext.host.registry import repair, rewrite, wrap
+from paddleseg_ext.host.patching import rewrite, wrap
+from paddleseg_ext.host.registry import repair
 
 if TYPE_CHECKING:
     from paddleseg_ext.training.watching import Watch
@@ -32,10 +33,10 @@ _STATES_WITHOUT_SCORES = "                states_dict = {\n"  # of PaddleSeg 2.9
 
 
 @repair(
+    "the first checkpoint of a run without --do_eval: UnboundLocalError: mean_iou",
+    "only in PaddleSeg 2.9.1 (core/train.py)",
     needed=_STATES_WITHOUT_SCORES in inspect.getsource(train),
     useful=_STATES_WITHOUT_SCORES in inspect.getsource(train),
-    reason="the first checkpoint of a run without --do_eval: UnboundLocalError: mean_iou",
-    upstream="only in PaddleSeg 2.9.1 (core/train.py)",
 )
 def checkpoints_without_evaluation():
     evaluated = "val_dataset is not None and "
@@ -54,10 +55,9 @@ def checkpoints_without_evaluation():
 
 
 @repair(
-    needed=False,
-    reason="a resumed run forgets the best score, the averaged weights and which checkpoints there are, and draws "
+    "a resumed run forgets the best score, the averaged weights and which checkpoints there are, and draws "
     "other batches; a loss that is not a number goes unnoticed",
-    upstream="not fixed in develop of October 2024 (core/train.py)",
+    "not fixed in develop of October 2024 (core/train.py)",
 )
 def training_run():
     # the trainer keeps the batch sampler, the best score and the losses in local variables, out of reach of a wrapper
@@ -93,9 +93,8 @@ def training_run():
 
 
 @repair(
-    needed=False,
-    reason="a loss that does not fit the output it is for, or a missing one, is not named",
-    upstream="not fixed in develop of October 2024 (core/train.py)",
+    "a loss that does not fit the output it is for, or a missing one, is not named",
+    "not fixed in develop of October 2024 (core/train.py)",
 )
 def losses_that_fit():
     def named(original, logits_list, labels, edges, losses):
