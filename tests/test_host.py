@@ -292,7 +292,7 @@ def test_versions_outside_the_range_are_one_line(scratch, monkeypatch, capsys):
     told = capsys.readouterr().err
     assert told == (
         "paddleseg_ext: PaddleSeg 2.5.0: older than the supported Paddle >= 2.6 and PaddleSeg >= 2.8: "
-        "what fits is registered\n"
+        "all that works with them is registered\n"
     )
 
 

@@ -10,12 +10,14 @@ from paddleseg_ext.command import DEVICES, run
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", help="the YAML of a SANet, whose context is exchanged")
+    parser.add_argument("--config", help="the YAML of a SANet; its context module is replaced")
     parser.add_argument(
         "--image_size", nargs=2, type=int, default=[1024, 512], metavar=("W", "H"), help="default: %(default)s"
     )
     parser.add_argument("--runs", type=int, default=20, help="latency is the median of so many (default: %(default)s)")
-    parser.add_argument("--iters", type=int, default=0, help="train each so long, then evaluate (default: do not)")
+    parser.add_argument(
+        "--iters", type=int, default=0, help="iterations to train each, then evaluate it (default: none)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of initialisation and training (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load data (default: %(default)s)")
     parser.add_argument("--save_dir", default="output/context_table", help="for checkpoints (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""Convert the SANet authors' PyTorch weights to Paddle, with an account of what they cover."""
+"""Convert the SANet authors' PyTorch weights to Paddle, and report what they cover."""
 
 import argparse
 import os
@@ -45,7 +45,7 @@ def main(args):
     if not args.dst.endswith(".pdparams"):
         raise UserError(f"--dst {args.dst}: the name has to end with .pdparams")
     config = load_config(args.config)
-    drop_pretrained(config)  # may well be the file that is to be written
+    drop_pretrained(config)  # may be the file that is to be written
     official = read_state_dict(args.src)
     network = Builder(config).model
     shapes = {name: value.shape for name, value in network.state_dict().items()}

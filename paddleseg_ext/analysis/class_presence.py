@@ -8,14 +8,14 @@ from sklearn.metrics import average_precision_score
 from tqdm import tqdm
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.losses.encoding_bce import class_presence
+from paddleseg_ext.losses.encoding_bce import present_classes
 from paddleseg_ext.segmenter import training_outputs
 from paddleseg_ext.tables import text_table
 
 
 @paddle.no_grad()
-def predict_presence(model: paddle.nn.Layer, dataset: paddle.io.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The SE logits and the presence of each class by the labels, both (pictures, classes)."""
+def predict_present_classes(model: paddle.nn.Layer, dataset: paddle.io.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The SE logits, and 1 for each class that the labels hold, else 0: both (pictures, classes)."""
     scores, present = [], []
     with training_outputs(model):
         for index in tqdm(range(len(dataset)), unit="picture"):
@@ -29,7 +29,7 @@ def predict_presence(model: paddle.nn.Layer, dataset: paddle.io.Dataset) -> tupl
                 )
             labels = paddle.to_tensor(sample["label"][np.newaxis].astype("int64"))
             scores.append(logits[0][0].numpy())
-            present.append(class_presence(labels, dataset.num_classes, dataset.ignore_index)[0].numpy())
+            present.append(present_classes(labels, dataset.num_classes, dataset.ignore_index)[0].numpy())
     return np.stack(scores), np.stack(present)
 
 
@@ -47,7 +47,7 @@ def _by_class(scores: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.n
     return np.array(precision), prior
 
 
-def presence_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, ...]) -> str:
+def precision_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, ...]) -> str:
     """Average precision of each class beside its prior, the share of pictures that have it, and the means.
 
     The prior is the average precision of whoever gives every picture the same score.

@@ -18,7 +18,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from paddleseg_ext.analysis.feature_maps import map_shapes, watching
+from paddleseg_ext.analysis.feature_maps import map_shapes, visit_maps
 from paddleseg_ext.tables import text_table
 
 matplotlib.use("Agg")
@@ -59,7 +59,7 @@ class Field:
 def theoretical_fields(
     model: nn.Layer, names: Iterable[str], in_channels: int = 3, max_size: int = 4096
 ) -> dict[str, Field]:
-    """The receptive fields of the named maps (see `watching`), exact.
+    """The receptive fields of the named maps (see `visit_maps`), exact.
 
     A gradient is sent back from one output to the input of a copy of the network in which every weight is positive,
     batch norms are identities and maxima are means. There no path cancels another and none is blocked: the pixels
@@ -185,6 +185,9 @@ class EffectiveFields:
 
     The field of a map is the absolute gradient of its central output (all channels summed) with respect to the
     input, summed over the input's channels: how much every pixel counts.
+
+    Raises:
+        ValueError: the gradient of a map is zero everywhere.
     """
 
     def __init__(self, model: nn.Layer, names: Iterable[str]):
@@ -273,7 +276,7 @@ def _maps(model: nn.Layer, names: list[str], x: paddle.Tensor) -> dict[str, padd
         if name in names:
             maps[name] = value.clone()  # the network may go on in place
 
-    with watching(model, keep):
+    with visit_maps(model, keep):
         model(x)
     return maps
 

@@ -9,7 +9,7 @@ from paddleseg_ext.benchmarks import measuring
 
 SCIPY = "ActiveBoundaryLoss-SciPy"  # its distances as the authors have them: on the host
 
-# name -> arguments, and what it takes: "classes" logits (N, K, H, W), "boundary" (N, 1, H, W), "presence" (N, K), or
+# name -> arguments, and what it takes: "classes" logits (N, K, H, W), "boundary" (N, 1, H, W), "picture" (N, K), or
 # "pair" of classes and boundary
 LOSSES: dict[str, tuple[dict, str]] = {
     "CrossEntropyLoss": ({}, "classes"),
@@ -22,8 +22,8 @@ LOSSES: dict[str, tuple[dict, str]] = {
     "BoundaryBCELoss": ({}, "boundary"),
     "MultiClassBoundaryLoss": ({}, "classes"),
     "BoundaryAwareOhemCrossEntropyLoss": ({}, "pair"),
-    "SECrossEntropyLoss": ({}, "presence"),
-    "EncodingBCELoss": ({"num_classes": None}, "presence"),
+    "SECrossEntropyLoss": ({}, "picture"),
+    "EncodingBCELoss": ({"num_classes": None}, "picture"),
 }
 
 
@@ -77,7 +77,7 @@ def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -
     shapes = {
         "classes": [shape],
         "boundary": [[batch, 1, height, width]],
-        "presence": [[batch, classes]],
+        "picture": [[batch, classes]],
         "pair": [shape, [batch, 1, height, width]],
     }[takes]
     # blocks: labels with edges, as scenes have

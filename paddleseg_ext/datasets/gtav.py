@@ -18,7 +18,7 @@ class GTAV(LabelTableDataset):
     Without lists, `dataset_root` holds images and labels, split by the published split.mat if it lies there, else
     into half, a quarter and a quarter in the order of names; or images/train, labels/train, ...
 
-    Args: those of `LabelTableDataset`.
+    Arguments and errors are those of `LabelTableDataset`.
     """
 
     NUM_CLASSES = len(LABEL_IDS)

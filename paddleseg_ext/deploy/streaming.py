@@ -1,6 +1,6 @@
 """Pictures and video frames through a network, with decoding, network and drawing side by side.
 
-Several workers take a picture each, decode it, run the network on it and draw; OpenCV, NumPy and the runtimes let go of
+Several workers take a picture each, decode it, run the network on it and draw; OpenCV, NumPy and the runtimes release
 Python's lock. On a CPU each worker has a session of its own with its share of the threads: two pictures side by side
 on a core each take less time than one after the other on both.
 """

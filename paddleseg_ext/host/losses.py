@@ -57,7 +57,7 @@ def lovasz_of_nothing():
 def ohem_cross_entropy_on_the_device():
     module = losses.ohem_cross_entropy_loss
     if getattr(module, "_IS_NPU", False) or getattr(module, "_IS_MLU", False):
-        return  # for them, 2.9 goes a way of its own
+        return  # 2.9 has its own code for them
 
     def forward(self, logit, label):
         if label.ndim == 4:

@@ -62,14 +62,19 @@ def ohem_cross_entropy_mask():
 
 
 class AddEdgeLabel:
-    """Boundaries of the label as `edge`, 0 and 1, from where it stands in the list of transforms.
+    """The boundaries of the label as `edge`, 0 and 1, as they are at its place in the list of transforms.
 
-    Canny(0.1, 0.2), without the outer 6 pixels, where some data sets' pictures have a rim; widened to `edge_size`.
+    They are PaddleSeg's `AddEdgeLabel` of version 2.9: Canny(0.1, 0.2), without the outer 6 pixels, where the pictures
+    of some data sets have a rim, widened by a square.
+
+    Args:
+        edge_size: the side of the square in pixels.
+        ignore_index: without effect, as in 2.9.
     """
 
     RIM = 6
 
-    def __init__(self, edge_size: int = 4, ignore_index: int = 255):  # 2.9 makes no use of it either
+    def __init__(self, edge_size: int = 4, ignore_index: int = 255):
         self.edge_size = edge_size
 
     def __call__(self, data: dict) -> dict:

@@ -98,14 +98,14 @@ def report(text: str) -> None:
 
 
 def apply(policy: str | None = None) -> list[Repair]:
-    """Have exactly those repairs on that `policy` names, by default that of the environment; returns them.
+    """Switch on exactly the repairs that `policy` (default: the environment's) names; returns those that are on.
 
-    A repair that fails is reported in one line and takes back what it has changed.
+    A repair that fails is reported in one line, and what it has changed is undone.
     """
     _report_unsupported()
     chosen = selected(os.environ.get(REPAIRS_SWITCH) if policy is None else policy)
     if [one for one in REPAIRS.values() if one.is_on] != chosen:
-        patching.take_back(0)
+        patching.undo(0)
         for one in REPAIRS.values():
             one.is_on, one.changed = False, []
         for one in chosen:
@@ -116,7 +116,7 @@ def apply(policy: str | None = None) -> list[Repair]:
 
 
 def selected(policy: str | None) -> list[Repair]:
-    """The repairs that a policy means on these versions; reports each name that there is not."""
+    """The repairs that a policy means on these versions; reports each unknown name."""
     chosen: set[str] = set()
     for name in (policy or "needed").split(","):
         name = name.strip()
@@ -150,8 +150,8 @@ def _switch_on(one: Repair) -> None:
     before = patching.count()
     try:
         one.patch()
-    except Exception as error:  # code that is none of the known versions'
-        patching.take_back(before)
+    except Exception as error:  # code of an unknown version
+        patching.undo(before)
         report(f"the repair {one.name} is left out: {type(error).__name__}: {one_line(error)}")
         return
     one.is_on = True
@@ -163,4 +163,4 @@ def _report_unsupported() -> None:
     old = [f"{name} {version}" for name, version in installed.items() if version < OLDEST[name]]
     if old:
         supported = " and ".join(f"{name} >= {version}" for name, version in OLDEST.items())
-        report(f"{' and '.join(old)}: older than the supported {supported}: what fits is registered")
+        report(f"{' and '.join(old)}: older than the supported {supported}: all that works with them is registered")

@@ -258,7 +258,7 @@ class TrainingRun:
     def finish_step(
         self, iteration: int, loss: paddle.Tensor, loss_list: Sequence[paddle.Tensor], scaled: bool = False
     ) -> float:
-        """The loss as the trainer sums it up. Reads the device once, as the trainer itself did in its place.
+        """The loss as the trainer sums it up. Reads the device once, as the trainer did.
 
         With a gradient scaler (`scaled`), a loss that is not finite is a step that the scaler skips: the last finite
         loss stands in for it, and only `MAX_SKIPPED_STEPS` of them in a row are an error.
@@ -293,14 +293,14 @@ class TrainingRun:
         return value
 
     def start_checkpoint(self, folder: str) -> None:
-        """New weights never stand beside the optimiser's state of an earlier run: without state it is no checkpoint."""
+        """Delete the optimiser state of an earlier run, which beside new weights would pass for a whole checkpoint."""
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
             if name == "model.pdopt" or is_left_over(path):
                 os.remove(path)
 
     def save_scores(self, folder: str, trainer: dict) -> None:
-        """Keep the best scores; the trainer, whose local variables are given, counts this checkpoint's only later."""
+        """Keep the best scores; those in the trainer's local variables (`trainer`) do not count this checkpoint yet."""
         for kind, score in (("model", "mean_iou"), ("ema_model", "ema_mean_iou")):
             if score in trainer and trainer[score] > self.best[kind][0]:
                 self.best[kind] = (float(trainer[score]), trainer["iter"])
@@ -317,7 +317,7 @@ class TrainingRun:
         return [files[index][0] if files else f"number {index}" for index in batch]
 
     def _complete_best_models(self, checkpoint: str) -> None:
-        """The checkpoint may be the best model, and the run have ended before it was copied there."""
+        """Copy the checkpoint to the best models if it was the best and the run ended before it was copied."""
         for kind, (_, iteration) in self.best.items():
             source = os.path.join(checkpoint, f"{kind}.pdparams")
             if iteration == self.start_iter and os.path.isfile(source):

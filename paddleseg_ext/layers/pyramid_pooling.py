@@ -134,7 +134,11 @@ TAB_FORMS = {
 
 
 def asymmetric_pooling_block(in_channels: int, out_channels: int, form: str) -> nn.Sequential:
-    """TAB: halves the width, convolves, halves the height, convolves; the form "3x3" halves both, convolves once."""
+    """TAB: halves the width, convolves, halves the height, convolves; the form "3x3" halves both, convolves once.
+
+    Raises:
+        ValueError: a `form` that is not in `TAB_FORMS`.
+    """
     if form not in TAB_FORMS:
         raise ValueError(f"tab is {form!r}; expected one of {list(TAB_FORMS)}")
     kernels = TAB_FORMS[form]

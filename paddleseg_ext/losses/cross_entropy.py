@@ -24,7 +24,7 @@ def pixel_cross_entropy(logits: paddle.Tensor, labels: paddle.Tensor, ignore_ind
 
 
 def class_weights(weight: paddle.Tensor, labels: paddle.Tensor, ignore_index: int = 255) -> paddle.Tensor:
-    """The weight of each pixel's class, in the shape of `labels`; some class's where ignored."""
+    """The weight of each pixel's class, in the shape of `labels`; that of class 0 where ignored."""
     classes = paddle.where(labels != ignore_index, labels, paddle.zeros_like(labels))
     return weight.gather(classes.flatten()).reshape(labels.shape)
 

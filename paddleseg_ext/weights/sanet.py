@@ -149,7 +149,7 @@ def convert(
         rows: the row of the classifiers for each class; None leaves them as they are.
 
     Returns:
-        Our names and values, of all that match in name and shape; and the account of it.
+        Our names and values, of all that match in name and shape; and what they cover.
     """
     renamed: dict[str, np.ndarray] = {}
     unused: Counter[str] = Counter()
