@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from typing import Callable
+from collections.abc import Callable
 
 from paddleseg_ext.cpu import choose_mkl_path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Union, overload
+from typing import overload
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ from paddleseg_ext.segmenter import Segmenter
 
 __all__ = ["Predictor"]
 
-Picture = Union[str, os.PathLike, Image.Image, np.ndarray]
+Picture = str | os.PathLike | Image.Image | np.ndarray
 
 
 class Predictor:

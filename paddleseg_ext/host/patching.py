@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+from collections.abc import Callable
 from types import CodeType, FunctionType
-from typing import Callable
 
 _replaced: list[tuple[object, str, object]] = []  # (owner, name, original), in the order of replacing
 _INHERITED = object()  # stands for an original that is not the owner's own

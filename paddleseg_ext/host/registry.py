@@ -11,8 +11,8 @@ import functools
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 
 import paddle
 import paddleseg.core

@@ -10,7 +10,7 @@ They are registered in MODELS, since PaddleSeg has no manager for layers, so tha
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import paddle
 from paddle import nn
