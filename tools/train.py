@@ -65,11 +65,7 @@ def main(args):
     if args.early_stop_intervals is not None and "training_run" not in [repair.name for repair in host.apply()]:
         raise UserError("--early_stop_intervals needs the repair training_run: name it in PADDLESEG_EXT_REPAIRS")
     config = load_config(
-        args.config,
-        learning_rate=args.learning_rate,
-        iters=args.iters,
-        batch_size=args.batch_size,
-        opts=args.opts,
+        args.config, learning_rate=args.learning_rate, iters=args.iters, batch_size=args.batch_size, opts=args.opts
     )
     if config.iters < 1:
         raise UserError(f"iters: {config.iters}: give at least 1")

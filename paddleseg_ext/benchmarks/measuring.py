@@ -100,10 +100,7 @@ def conditions(device: str, threads: int) -> dict[str, str]:
 
 def latency(figure: dict, name: str) -> dict[str, str]:
     """The cells of a `Timing` (as a dict), the column of the median under a `name`."""
-    return {
-        name: f"{1e3 * figure['median']:.1f} ms",
-        "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}",
-    }
+    return {name: f"{1e3 * figure['median']:.1f} ms", "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}"}
 
 
 def write_report(save_dir: str, name: str, where: dict, figures: list[dict], table: list[dict], notes: list[str]):

@@ -234,8 +234,5 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         Layout("images", "labels", label_postfixes=("_L", ""), splits=_camvid_splits),
         Layout("701_StillsRaw_full", "LabeledApproved_full", label_postfixes=("_L", ""), splits=_camvid_splits),
     ),
-    "gtav": (
-        Layout("images/{split}", "labels/{split}"),
-        Layout("images", "labels", splits=_gtav_splits),
-    ),
+    "gtav": (Layout("images/{split}", "labels/{split}"), Layout("images", "labels", splits=_gtav_splits)),
 }

@@ -104,10 +104,7 @@ class LabelDecoder:
     """
 
     def __init__(
-        self,
-        classes: dict[int, int],
-        colours: dict[int, Colour],
-        more_colours: dict[Colour, int] | None = None,
+        self, classes: dict[int, int], colours: dict[int, Colour], more_colours: dict[Colour, int] | None = None
     ):
         self.classes = classes
         self.colours = colours

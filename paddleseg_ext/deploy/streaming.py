@@ -89,12 +89,7 @@ class Summary:
 
 
 def stream(
-    items: Iterable,
-    work: Callable,
-    collect: Callable,
-    workers: int,
-    total: int | None = None,
-    unit: str = "picture",
+    items: Iterable, work: Callable, collect: Callable, workers: int, total: int | None = None, unit: str = "picture"
 ) -> Summary:
     """``collect(work(item))`` for each item: `work` in several threads, `collect` in the order of the items.
 

@@ -24,9 +24,7 @@ def types_that_mix(reason: str, *files: str, useful: bool = _MIXES_TYPES):
 
 
 @types_that_mix(
-    "SFNet and DecoupledSegNet divide their flow by an integer size",
-    "models/sfnet.py",
-    "models/decoupled_segnet.py",
+    "SFNet and DecoupledSegNet divide their flow by an integer size", "models/sfnet.py", "models/decoupled_segnet.py"
 )
 def flow_of_floats():
     def flow_warp(self, input, flow, size):
@@ -96,8 +94,7 @@ def rmi_of_floats():
 
 
 @types_that_mix(
-    "PointCrossEntropyLoss (PointRend) multiplies floats by integers",
-    "models/losses/point_cross_entropy_loss.py",
+    "PointCrossEntropyLoss (PointRend) multiplies floats by integers", "models/losses/point_cross_entropy_loss.py"
 )
 def point_cross_entropy_of_floats():
     rewrite(
