@@ -116,7 +116,7 @@ def squared_distances(marks: paddle.Tensor, exact: int = 22) -> paddle.Tensor:
         float32 (N, H, W) of whole numbers; `FAR` or more in a picture without a mark.
     """
     n, height, width = marks.shape
-    # what is compared lies along the first axis, where a shifted map is a piece of memory
+    # shifts are along the first axis, where a shifted map is one piece of memory
     column = (FAR**0.5 * (~marks).astype("float32")).transpose([1, 0, 2]).reshape([height, n * width])
     for step in _powers_of_two(height):
         column = paddle.minimum(column, paddle.minimum(*_shifted(column, step)) + step)

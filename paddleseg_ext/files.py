@@ -33,7 +33,7 @@ MAX_YAML_NODES = 100_000
 
 
 def read_bytes(path: str) -> bytes:
-    """Raises `UserError` if there is no such file, or nothing in it."""
+    """The content of a file; raises `UserError` if it is missing or empty."""
     if not os.path.isfile(path):
         raise UserError(f"{path}: there is no such file")
     with open(path, "rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import overload
+from typing import TypeAlias, overload
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ from paddleseg_ext.segmenter import Segmenter
 
 __all__ = ["Predictor"]
 
-Picture = str | os.PathLike | Image.Image | np.ndarray
+Picture: TypeAlias = "str | os.PathLike | Image.Image | np.ndarray"
 
 
 class Predictor:

@@ -307,7 +307,7 @@ def test_rewriting_unknown_code(scratch):
     from paddleseg.core import train
 
     before = train.__code__
-    with pytest.raises(ValueError, match="core.train.train has changed: 'what nobody wrote' stands there 0 times"):
+    with pytest.raises(ValueError, match="core.train.train has changed: it holds 'what nobody wrote' 0 times"):
         patching.rewrite(train, ("def train(", "def train ("), ("what nobody wrote", ""))
     assert train.__code__ is before
 

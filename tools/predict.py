@@ -103,7 +103,7 @@ def exported_segmenter(args):
     exported = Deployment(args.model_dir)
     if exported.output_op != "argmax":
         raise UserError(f"{args.model_dir}: its output is {exported.output_op!r}: export with --output_op argmax")
-    exported.session(args.backend, args.device, 1, args.precision)  # what is wrong with it is said before all else
+    exported.session(args.backend, args.device, 1, args.precision)  # report what is wrong with it first
 
     def open_session(threads):
         return exported.session(args.backend, args.device, threads, args.precision)

@@ -50,7 +50,7 @@ def _by_class(scores: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.n
 def precision_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, ...]) -> str:
     """Average precision of each class beside its prior, the share of pictures that have it, and the means.
 
-    The prior is the average precision of whoever gives every picture the same score.
+    The prior is the average precision of a guess that gives every picture the same score.
 
     Raises:
         UserError: there is no class that some pictures have and others do not.

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from paddleseg_ext.builder import Builder, list_images
 from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.datasets.pairing import read_list
 from paddleseg_ext.files import read_image
 
 
@@ -92,14 +93,9 @@ def _pictures(names: dict[str, Path], labels: dict[str, str | None]) -> list[Pic
 def _listed_labels(image_path: str) -> dict[str, str]:
     """The second column of a list file, by picture; PaddleSeg's `get_image_list` reads the first one only."""
     folder = os.path.dirname(os.path.abspath(image_path))
-    labels = {}
-    with open(image_path, encoding="utf-8-sig") as file:
-        for line in file:
-            columns = line.split()
-            if len(columns) > 1:
-                image, label = (os.path.abspath(os.path.join(folder, column)) for column in columns[:2])
-                labels[image] = label
-    return labels
+    lines = (line.split()[:2] for _, (line,) in read_list(image_path, "\n"))
+    pairs = ([os.path.abspath(os.path.join(folder, name)) for name in names] for names in lines if len(names) > 1)
+    return dict(pairs)
 
 
 def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarray], None]) -> int:

@@ -17,7 +17,7 @@ WHAT_IS_TIMED = (
 
 
 def report_row(figure: dict) -> dict:
-    """A figure as it stands in the table."""
+    """The cells of a figure in the table."""
     about = {key: figure.get(key) for key in ("network", "size", "batch", "batch norms", "backend", "threads")}
     if "failed" in figure:
         return {**about, "latency": f"failed: {figure['failed']}"}

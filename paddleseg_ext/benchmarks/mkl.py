@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     if not is_amd_with_avx2():
-        raise UserError("benchmark mkl: nothing to compare: this is no AMD processor with AVX2")
+        raise UserError("benchmark mkl: nothing to compare, since this is not an AMD processor with AVX2")
     from paddleseg_ext.builder import load_config
 
     load_config(args.config)  # a wrong path or YAML is reported before the processes start

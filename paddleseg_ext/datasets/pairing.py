@@ -144,7 +144,7 @@ def write_lists(root: str, layout: Layout, splits: Iterable[str], separator: str
 
 
 def list_in(root: str | Path, split: str) -> str | None:
-    """The file list of a split that lies in `root` under its usual name."""
+    """The file list of a split in `root`, under its usual name."""
     path = os.path.join(root, f"{split}.txt")
     return path if os.path.isfile(path) else None
 
@@ -201,7 +201,7 @@ def _camvid_splits(root: Path, names: list[str]) -> dict[str, str]:
 
 
 def _gtav_splits(root: Path, names: list[str]) -> dict[str, str]:
-    """The published split (split.mat) if it lies in `root`; else half, a quarter and a quarter of the drive.
+    """The published split (split.mat) if it is in `root`; else half, a quarter and a quarter of the drive.
 
     Whole stretches, because neighbouring frames show the same place.
     """

@@ -21,7 +21,7 @@ class Comparison:
         max_difference: largest absolute difference of outputs; None where the outputs are labels.
         relative_difference: the same over the largest absolute reference output.
         label_agreement: share of pixels with the same label.
-        ties: share of pixels with another label that the reference scores as high, but for the tolerance. A network
+        ties: share of pixels with another label that the reference scores equally high, within the tolerance. A network
             after a few iterations has many of them.
     """
 

@@ -263,22 +263,17 @@ def put_argmax_on_channels_last(model) -> None:
             continue
         order = numpy_helper.from_array(np.array([0, 2, 3, 1]), f"{resize.name}_order")
         graph.initializer.append(order)
-        added = [
-            helper.make_node(
-                "Transpose", [resize.input[0]], [f"{resize.name}_nhwc"], f"{resize.name}_to_nhwc", perm=[0, 2, 3, 1]
-            )
-        ]
-        resize.input[0] = added[0].output[0]
-        last = len(resize.input) - 1  # scales, or sizes if those are given
-        added.append(
-            helper.make_node(
-                "Gather", [resize.input[last], order.name], [f"{resize.name}_sizes_nhwc"], f"{resize.name}_reorder"
-            )
+        name, last = resize.name, len(resize.input) - 1  # scales, or sizes if those are given
+        transpose = helper.make_node(
+            "Transpose", [resize.input[0]], [f"{name}_nhwc"], f"{name}_to_nhwc", perm=[0, 2, 3, 1]
         )
-        resize.input[last] = added[1].output[0]
+        reorder = helper.make_node(
+            "Gather", [resize.input[last], order.name], [f"{name}_sizes_nhwc"], f"{name}_reorder"
+        )
+        resize.input[0], resize.input[last] = transpose.output[0], reorder.output[0]
         next(a for a in argmax.attribute if a.name == "axis").i = 3
         position = list(graph.node).index(resize)
-        for node in reversed(added):
+        for node in (reorder, transpose):
             graph.node.insert(position, node)
         for info in [info for info in graph.value_info if info.name == resize.output[0]]:
             graph.value_info.remove(info)

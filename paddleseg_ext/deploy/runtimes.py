@@ -211,4 +211,4 @@ def file_digest(path: str) -> str:
 
 def _require_file(path: str) -> None:
     if not os.path.isfile(path):
-        raise UserError(f"{path}: there is no such file: is it an exported folder, and whole?")
+        raise UserError(f"{path}: there is no such file: give a complete folder that export wrote")

@@ -87,7 +87,7 @@ def data_workers_end_with_the_trainer():
 
 
 @repair(
-    "every epoch with data workers leaves its pipes open, in reference cycles that are seldom collected",
+    "every epoch with data workers leaves its pipes open, in reference cycles that are rarely collected",
     "not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
 )
 def pipes_of_the_last_epoch():

@@ -42,7 +42,7 @@ def rewrite(function: FunctionType, *changes: tuple[str, str]) -> None:
     text = getattr(function, "__repaired_source__", "".join(lines))
     for old, new in changes:
         if text.count(old) != 1:
-            raise ValueError(f"{_name_of(function)} has changed: {old.strip()!r} stands there {text.count(old)} times")
+            raise ValueError(f"{_name_of(function)} has changed: it holds {old.strip()!r} {text.count(old)} times")
         text = text.replace(old, new)
     module = sys.modules[function.__module__]
     whole = inspect.getsource(module).splitlines(keepends=True)

@@ -139,7 +139,7 @@ def _remember_seed(original, seed=None):
 
 
 class TrainingRun:
-    """Where a training run stands: which batch comes, the best scores so far, whether its losses are numbers.
+    """The state of a training run: which batch comes next, the best scores so far, whether its losses are finite.
 
     PaddleSeg's trainer calls, in this order: the constructor, `make_sampler`, `kept_checkpoints`, `init_ema`; at each
     iteration `finish_step`; then `evaluate`, and at each checkpoint, `start_checkpoint` and `save_scores`.

@@ -49,7 +49,7 @@ class AllPixelCrossEntropyLoss(nn.Layer):
         ignore_index: the label that means nothing.
 
     Raises:
-        ValueError: `weight` has not a number for each class.
+        ValueError: `weight` lacks a number for some class.
     """
 
     def __init__(self, weight: Sequence[float] | None = None, ignore_index: int = 255):

@@ -56,7 +56,7 @@ class WeightedOhemCrossEntropyLoss(nn.Layer):
         ignore_index: the label that means nothing.
 
     Raises:
-        ValueError: `thresh` is no probability, `min_kept` is below 1, or `weight` has not a number for each class.
+        ValueError: `thresh` is not a probability, `min_kept` is below 1, or `weight` lacks a number for some class.
     """
 
     def __init__(
