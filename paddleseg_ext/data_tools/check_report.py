@@ -11,7 +11,6 @@ from collections import defaultdict
 import jinja2
 import numpy as np
 from PIL import Image
-from prettytable import PrettyTable
 
 from paddleseg_ext.data_tools.inspection import Finding
 from paddleseg_ext.data_tools.kinds import KINDS, Problem
@@ -19,6 +18,7 @@ from paddleseg_ext.data_tools.splits import Split
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import open_picture, write_whole
+from paddleseg_ext.tables import text_table
 
 SHOWN_FILES = 5  # of a kind, on the screen
 SHOWN_FILES_IN_PAGE = 100
@@ -95,7 +95,7 @@ def summary(report: dict) -> str:
             + ", ".join(f"{what} {width}x{height}" for what, (width, height) in split["sizes"].items())
         )
         if name == "train":
-            lines.append(class_table(split["classes"]).get_string())
+            lines.append(class_table(split["classes"]))
     lines += problem_lines(report["problems"]) or ["", "no problems found"]
     return "\n".join(lines)
 
@@ -113,14 +113,14 @@ def problem_lines(problems: list[dict]) -> list[str]:
     return lines
 
 
-def class_table(classes: list[dict]) -> PrettyTable:
+def class_table(classes: list[dict]) -> str:
     """Shares and weights of the classes of a split, as the report has them."""
-    table = PrettyTable(["", "class", "pixels", "pictures", "median frequency weight", "ENet weight"], align="r")
-    table.align["class"] = "l"
+    rows = []
     for i, c in enumerate(classes):
         weights = [f"{c[key]:.3f}" for key in ("median_frequency_weight", "enet_weight")]
-        table.add_row([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", *weights])
-    return table
+        rows.append([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", *weights])
+    header = ["", "class", "pixels", "pictures", "median frequency weight", "ENet weight"]
+    return text_table(header, rows, left="class")
 
 
 def write_report(save_dir: str, report: dict, splits: list[Split], problems: list[Problem]) -> tuple[str, str]:
