@@ -30,6 +30,7 @@ def run_script(path, *flags):
 
 def printing_to(log, function, *arguments):
     os.setsid()  # see `survivors`
+    multiprocessing.set_start_method("fork", force=True)  # of data workers: as where the tool is started anew
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(file, stream.fileno())

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import runpy
-import subprocess
 import sys
 import time
 from unittest import mock
@@ -129,17 +128,6 @@ def test_train_resume_evaluate_predict_export(model, data, tmp_path):
     tool(tmp_path, "export", "--config", config, "--model_path", weights, "--save_dir", tmp_path / "exported")
     deploy = yaml.safe_load((tmp_path / "exported" / "deploy.yaml").read_text())["Deploy"]
     assert (tmp_path / "exported" / deploy["model"]).is_file()
-
-
-@pytest.mark.slow
-def test_two_processes(data, tmp_path):
-    config, output = write_config(data, tmp_path / "config.yml"), tmp_path / "output"
-    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", tmp_path / "log"]
-    flags = ["--config", config, "--device", "cpu", "--do_eval", "--save_dir", output, "--log_iters", "1"]
-    command = [sys.executable, *launch, TOOLS / "train.py", *flags]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert (output / "iter_4" / "model.pdopt").is_file()
 
 
 @pytest.mark.slow
