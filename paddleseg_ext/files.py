@@ -97,7 +97,9 @@ def below(root: str | os.PathLike, name: str, outside: bool = False) -> str:
         )
     path = os.path.normpath(os.path.join(root, name))
     first = os.path.relpath(path, root or os.curdir).split(os.sep)[0]
-    if first == os.pardir and not outside:
+    if first == os.pardir:
+        if outside:
+            return os.path.join(root, name)  # as it is: where folders are links, .. leads elsewhere than it reads
         raise ValueError(f"{name} leads out of {root or 'its folder'}: only files in there can be named")
     if first == os.curdir:
         raise ValueError(f"an empty name: expected that of a file in {root or 'its folder'}")

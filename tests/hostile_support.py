@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from paddleseg_ext.command import UserError
 
 SECONDS = 3  # of processor time that a refusal may take; most take milliseconds
-EXAMPLES = 200
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", 60))  # of damage; tests/reliability.py asks for more
 fuzzed = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 

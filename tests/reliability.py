@@ -77,7 +77,8 @@ def run(command: list[str]) -> tuple[int, int]:
     """(cases, those lost): a test counts as the number of cases that it records, or as one."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        subprocess.run([sys.executable, "-m", *command, "-q", f"--junitxml={report}"], cwd=ROOT, stdout=sys.stderr)
+        command = [sys.executable, "-m", *command, "-q", f"--junitxml={report}"]
+        subprocess.run(command, cwd=ROOT, stdout=sys.stderr, env={**os.environ, "HOSTILE_EXAMPLES": "200"})
         cases = lost = 0
         for test in ElementTree.parse(report).iter("testcase"):
             if test.find("skipped") is not None:

@@ -96,7 +96,7 @@ def test_is_the_authors_loss():
     np.testing.assert_array_equal(marks.numpy(), expected["a_gt_boundary"])
     whole = np.floor(np.sqrt(squared_distances(marks).numpy())) - 1
     np.testing.assert_array_equal(whole.clip(0), expected["a_distance"])
-    divergence = neighbour_divergence(logits)
+    divergence = neighbour_divergence(logits.transpose([0, 2, 3, 1]))
     threshold = boundary_threshold(divergence.flatten().topk(48 * 64 // 100 + 1)[0])
     predicted = F.max_pool2d((divergence > threshold).astype("float32").unsqueeze(1), 3, stride=1, padding=1)
     np.testing.assert_array_equal(predicted.squeeze(1).numpy() > 0, expected["a_pred_boundary"])
@@ -176,7 +176,7 @@ def test_gradient_is_the_numerical_one():
     st.integers(1, 30),
 )
 def test_distances(marks, exact):
-    found = squared_distances(paddle.to_tensor(marks), exact).numpy()
+    found = squared_distances(paddle.to_tensor(marks), exact=exact).numpy()
     for picture, expected in zip(found, marks):
         if not expected.any():
             assert (picture >= FAR).all()

@@ -1,5 +1,6 @@
 """tools/benchmark.py: small runs of each subject, and the report."""
 
+import importlib.util
 import json
 import runpy
 import sys
@@ -85,31 +86,40 @@ def test_wrong_flags(flags, tmp_path):
         run_benchmark("inference", "--save_dir", tmp_path, *flags)
 
 
-@pytest.mark.slow
-def test_inference(tmp_path):
+BACKENDS = ["paddle", "inference", "onnxruntime"]
+
+
+@pytest.fixture(scope="module")
+def inference_figures(tmp_path_factory):
+    """Of a network of PaddleSeg's on each backend, and of one in PyTorch if that is installed."""
     pytest.importorskip("paddle2onnx")
-    backends = ["paddle", "inference", "onnxruntime"]
+    folder, torch = tmp_path_factory.mktemp("inference"), []
+    if importlib.util.find_spec("torch"):
+        (folder / "their_network.py").write_text(
+            "import torch\n\ndef make():\n    return torch.nn.Conv2d(3, 19, 8, 8)\n"
+        )
+        torch = ["--torch", "their_network:make", "--torch_path", folder]
     run_benchmark(
-        *("inference", "--networks", "BiSeNetV2", "--sizes", "64x128", "--backends", *backends, "--threads", 1),
-        *("--runs", 2, "--warm_up", 1, "--save_dir", tmp_path),
+        *("inference", "--networks", "BiSeNetV2", "--sizes", "64x128", "--backends", *BACKENDS, "--threads", 1),
+        *("--runs", 2, "--warm_up", 1, *torch, "--save_dir", folder),
     )
-    figures = read_report(tmp_path, "inference")
-    assert [figure["backend"] for figure in figures] == backends
+    return read_report(folder, "inference")
+
+
+@pytest.mark.slow
+def test_inference(inference_figures):
+    figures = inference_figures[: len(BACKENDS)]
+    assert [figure["backend"] for figure in figures] == BACKENDS
     for figure in figures:
         assert figure["label_agreement"] >= 0.999 and figure["median"] > 0 and figure["peak_memory"] > 1e8
         assert figure["multiply_adds"] > 1e8 and 2e6 < figure["parameters"] < 6e6
 
 
 @pytest.mark.slow
-def test_torch_network(tmp_path):
+def test_torch_network(inference_figures):
     pytest.importorskip("torch")
-    (tmp_path / "their_network.py").write_text("import torch\n\ndef make():\n    return torch.nn.Conv2d(3, 19, 8, 8)\n")
-    run_benchmark(
-        *("inference", "--networks", "BiSeNetV2", "--sizes", "64x128", "--backends", "paddle", "--threads", 1),
-        *("--runs", 1, "--torch", "their_network:make", "--torch_path", tmp_path, "--save_dir", tmp_path),
-    )
-    figures = read_report(tmp_path, "inference")
-    assert [figure["backend"] for figure in figures] == ["paddle", "torch, labels", "torch, as returned"]
+    figures = inference_figures[len(BACKENDS) :]
+    assert [figure["backend"] for figure in figures] == ["torch, labels", "torch, as returned"]
     assert not any("failed" in figure for figure in figures)
 
 

@@ -107,8 +107,11 @@ def measure_distances_by_scipy() -> None:
 
     from paddleseg_ext.losses import active_boundary
 
-    def squared_distances(marks: paddle.Tensor, exact: int = 0) -> paddle.Tensor:
-        distances = [distance_transform_edt(~mark) for mark in marks.numpy()]
+    def squared_distances(marks: paddle.Tensor, places: tuple) -> paddle.Tensor:
+        distances = np.stack([distance_transform_edt(~mark) for mark in marks.numpy()])
+        picture, rows, columns = (some.numpy() for some in places)
+        height, width = distances.shape[1:]
+        distances = distances[picture, rows.clip(0, height - 1), columns.clip(0, width - 1)]
         return paddle.to_tensor(np.rint(np.square(distances)).astype(np.float32))
 
     active_boundary.squared_distances = squared_distances

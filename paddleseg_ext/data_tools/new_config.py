@@ -16,7 +16,7 @@ from paddleseg.datasets import Dataset
 from tqdm import tqdm
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.data_tools.check_report import make_report, printable, problem_lines
+from paddleseg_ext.data_tools.check_report import make_report, outside_note, printable, problem_lines
 from paddleseg_ext.data_tools.checking import all_problems, check
 from paddleseg_ext.data_tools.inspection import Finding
 from paddleseg_ext.data_tools.own_data import RENDERED
@@ -246,6 +246,7 @@ def _summary(statistics: dict, proposal, written: list[str], args) -> str:
     table = text_table(["", "class", "pixels", "pictures", "weight"], rows, left="class")
     counts = ", ".join(f"{name}: {split['pictures']} pictures" for name, split in statistics.items())
     lines = [counts, table]
+    lines += [outside_note(number) for split in statistics.values() if (number := split["pictures_outside"])]
     for name in ("train", "val"):
         absent = [c["name"] for c in statistics[name]["classes"] if c["pixel_share"] == 0]
         if absent:
