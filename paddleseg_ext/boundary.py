@@ -33,6 +33,9 @@ def binary_boundary(labels: paddle.Tensor, width: int = DEFAULT_WIDTH, ignore_in
 
     Returns:
         bool (N, H, W).
+
+    Raises:
+        ValueError: labels of another shape, or a `width` below 1.
     """
     if labels.ndim != 3:
         raise ValueError(f"labels have the shape {list(labels.shape)}; expected (N, H, W)")
@@ -50,7 +53,14 @@ def binary_boundary(labels: paddle.Tensor, width: int = DEFAULT_WIDTH, ignore_in
 def class_boundary(
     labels: paddle.Tensor, num_classes: int, width: int = DEFAULT_WIDTH, ignore_index: int = 255
 ) -> paddle.Tensor:
-    """For each class c the pixels of c inside the band of `binary_boundary`: bool (N, num_classes, H, W)."""
+    """For each class c the pixels of c inside the band of `binary_boundary`, whose arguments are the same.
+
+    Returns:
+        bool (N, num_classes, H, W).
+
+    Raises:
+        ValueError: see `binary_boundary`.
+    """
     band = binary_boundary(labels, width, ignore_index).unsqueeze(1)
     classes = paddle.arange(num_classes, dtype=labels.dtype).reshape([1, num_classes, 1, 1])
     return (labels.unsqueeze(1) == classes) & band
@@ -113,7 +123,7 @@ def squared_distances(
     if places is None:
         rows = paddle.arange(height).reshape([1, height, 1]).expand([n, height, 1])
         places = paddle.arange(n).reshape([n, 1, 1]), rows, paddle.arange(width).reshape([1, 1, width])
-    # what is compared lies along the first axis, where a shifted map is a piece of memory
+    # shifts are along the first axis, where a shifted map is one piece of memory
     column = (FAR**0.5 * (~marks).astype("float32")).transpose([1, 0, 2]).reshape([height, n * width])
     for step in _powers_of_two(height):
         column = paddle.minimum(column, paddle.minimum(*_shifted(column, step)) + step)

@@ -14,7 +14,7 @@ from deploy_support import export_folder
 from picture_support import SANET, write_config, write_dataset
 
 from paddleseg_ext import cpu
-from paddleseg_ext.benchmarks import inference, measuring, mkl
+from paddleseg_ext.benchmarks import inference, inference_report, measuring, mkl
 from paddleseg_ext.command import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,9 +50,9 @@ def test_ddrnet_protocol(monkeypatch):
 
 
 def test_failure_in_a_process_is_one_row():
-    figure = inference._measured({"network": "x"}, 1, int, "not a number")
+    figure = inference.measured({"network": "x"}, int, 1, "not a number")
     assert figure["network"] == "x" and "failed" in figure
-    assert inference._row({**figure, "size": "1x1"})["latency"].startswith("failed: ")
+    assert inference_report.report_row({**figure, "size": "1x1"})["latency"].startswith("failed: ")
 
 
 def test_comparisons():
@@ -64,7 +64,7 @@ def test_comparisons():
         {**about, "network": "m:f", "backend": "torch, labels", "median": 0.6},
         {**about, "backend": "inference", "failed": "reason"},
     ]
-    (line,) = inference.comparisons(figures)
+    (line,) = inference_report.comparisons(figures)
     assert line == (
         "- SANet-S, 64x64, 2 threads: fastest in float32 is onnxruntime, 400 ms; 1.50 times as fast as m:f "
         "(torch, labels); onnxruntime:int8 is 4.00 times as fast as onnxruntime"
@@ -73,10 +73,10 @@ def test_comparisons():
 
 def test_plot(tmp_path, capsys):
     about = {"size": "1024x2048", "threads": 2, "backend": "onnxruntime"}
-    figures = [{**about, "network": name, "median": 0.1 + 0.1 * i} for i, name in enumerate(inference.NETWORKS)]
-    inference.plot(figures, str(tmp_path / "plot.png"))
+    figures = [{**about, "network": name, "median": 0.1 + 0.1 * i} for i, name in enumerate(inference_report.NETWORKS)]
+    inference_report.plot(figures, str(tmp_path / "plot.png"))
     assert (tmp_path / "plot.png").stat().st_size > 10_000
-    inference.plot([{**figure, "size": "64x64"} for figure in figures], str(tmp_path / "none.png"))
+    inference_report.plot([{**figure, "size": "64x64"} for figure in figures], str(tmp_path / "none.png"))
     assert "known at 1024x2048 only" in capsys.readouterr().out and not (tmp_path / "none.png").exists()
 
 
@@ -150,7 +150,7 @@ def test_mkl(tmp_path, monkeypatch):
 
 def test_mkl_elsewhere(monkeypatch):
     monkeypatch.setattr(mkl, "is_amd_with_avx2", lambda: False)
-    with pytest.raises(UserError, match="no AMD processor"):
+    with pytest.raises(UserError, match="not an AMD processor"):
         run_benchmark("mkl")
 
 

@@ -258,13 +258,13 @@ class Host:
 def test_a_repair_that_fails_stops_nothing_and_takes_back_what_it_changed(scratch, capsys):
     @registry.repair(needed=True, reason="", upstream="")
     def breaks():
-        registry.replace(Host, "method", None)
-        registry.replace(Host, "added", None)
+        patching.replace(Host, "method", None)
+        patching.replace(Host, "added", None)
         raise KeyError("unknown code")
 
     @registry.repair(needed=True, reason="", upstream="")
     def works():
-        registry.wrap(Host, "method", lambda original, self: original(self).upper())
+        patching.wrap(Host, "method", lambda original, self: original(self).upper())
 
     on = {one.name for one in registry.apply("breaks,works")}
     assert on == {"works"} and REPAIRS["works"].changed == [f"{__name__}.Host.method"]
@@ -297,7 +297,7 @@ def test_versions_outside_the_range_are_one_line(scratch, monkeypatch, capsys):
     told = capsys.readouterr().err
     assert told == (
         "paddleseg_ext: PaddleSeg 2.5.0: older than the supported Paddle >= 2.6 and PaddleSeg >= 2.8: "
-        "what fits is registered\n"
+        "all that works with them is registered\n"
     )
 
 
@@ -312,7 +312,7 @@ def test_rewriting_unknown_code(scratch):
     from paddleseg.core import train
 
     before = train.__code__
-    with pytest.raises(ValueError, match="core.train.train has changed: 'what nobody wrote' stands there 0 times"):
+    with pytest.raises(ValueError, match="core.train.train has changed: it holds 'what nobody wrote' 0 times"):
         patching.rewrite(train, ("def train(", "def train ("), ("what nobody wrote", ""))
     assert train.__code__ is before
 
