@@ -108,7 +108,7 @@ def measure_distances_by_scipy() -> None:
 
     from paddleseg_ext.losses import active_boundary
 
-    def squared_distances(marks: paddle.Tensor, places: Any, exact: int = 0) -> paddle.Tensor:
+    def squared_distances(marks: paddle.Tensor, places: Any = None, exact: int = 0) -> paddle.Tensor:
         distances = np.stack([distance_transform_edt(~mark) for mark in marks.numpy()])
         picture, rows, columns = (some.numpy() for some in places)
         height, width = distances.shape[1:]
