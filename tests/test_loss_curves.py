@@ -19,8 +19,7 @@ from paddleseg_ext.builder import Builder, drop_pretrained, load_config
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 CURVES = DATA / "loss_curves.json"
 # The factor of the learning rate. At the full rate rounding decides after few iterations, and sooner where OHEM selects
-# pixels, since one that rounding moves over the threshold changes the next step. So chosen, Paddle 2.6 and 3.3 differ by
-# less than TOLERANCE, and a loss's coefficient or a class's weight that is 1 % off does not pass.
+# pixels, since one that rounding moves over the threshold changes the next step.
 RECIPES = {
     "sanet/sanet_s_cityscapes_1024x1024_120k": 0.002,
     "sanet/sanet_s_adamw_camvid_320x240_2k": 0.002,
