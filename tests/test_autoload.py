@@ -101,6 +101,7 @@ def test_an_error_of_ours_does_not_reach_the_importing_program(tmp_path):
     assert "paddleseg_ext: its components are not registered: RuntimeError: broken on purpose" in done.stderr
 
 
+@pytest.mark.slow
 def test_data_loader_workers_find_the_components():
     code = f"""
 import paddle

@@ -20,7 +20,7 @@ class Pictures(Noise):
         self.case = case
 
     def __getitem__(self, index):
-        if self.case == "killed" and index == 3:
+        if self.case == "killed" and index % 40 == 3:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.case == "large":
             return {"img": np.zeros((3, 1000, 1000), "float32"), "label": np.zeros((1000, 1000), "int64")}

@@ -27,7 +27,7 @@ RECIPES = {
     "boundary/sanet_s_active_boundary_camvid_320x240_2k": 0.02,
 }
 QUICK = "encnet/encnet_resnet18_os16_camvid_320x240_2k"
-TOLERANCE = 1e-3
+TOLERANCE = 2e-3  # Paddle 2.6 and 3.3 differ by up to 7e-4
 ITERS = 20
 SHAPE = (4, 64, 96)
 
@@ -42,6 +42,8 @@ def build(recipe):
     for loss in config.dic["loss"]["types"]:
         if "min_kept" in loss:
             loss["min_kept"] = 5000  # of these 24,576 pixels
+        if loss["type"].startswith("BoundaryAware"):
+            loss["boundary_thresh"] = 0.05  # else its mean is soon one of few pixels, and then of none
     builder = Builder(config)
     return config.dic["model"]["num_classes"], builder.model, builder.optimizer, builder.loss
 

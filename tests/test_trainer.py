@@ -297,11 +297,11 @@ def test_deterministic_needs_a_seed(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_killed_while_saving(tmp_path, record_property):
     """Whenever a process that saves is killed, the file holds what was saved before or what is saved now."""
-    path, kills = str(tmp_path / "model.pdparams"), 60
+    path, kills, interrupted = str(tmp_path / "model.pdparams"), 0, 0
     paddle.save({"w": np.zeros(2_000_000, "float32")}, path)
     rng = np.random.default_rng(0)
-    interrupted = 0
-    for _ in range(kills):
+    while kills < 60 or (interrupted <= 5 and kills < 600):  # on a busy machine a process may not come to write
+        kills += 1
         child = os.fork()
         if child == 0:
             value = float(paddle.load(path, return_numpy=True)["w"][0])
