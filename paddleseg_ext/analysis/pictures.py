@@ -68,7 +68,7 @@ def choose_pictures(config: Config, image_path: str | None, label_path: str | No
     if image_path is not None:
         return list_pictures(image_path, label_path)
     if label_path is not None:
-        raise UserError(f"--label_path {label_path}: give the pictures that these labels are of, too, by --image_path")
+        raise UserError(f"--label_path {label_path}: --image_path is missing: give the pictures of these labels")
     if not config.val_dataset_cfg:
         raise UserError("--image_path is missing, and the YAML has no val_dataset to take pictures from: give one")
     return validation_pictures(config)
