@@ -92,7 +92,7 @@ def below(root: str | os.PathLike, name: str, outside: bool = False) -> str:
         ValueError: no name that a file can have, or one outside of `root`.
     """
     if NO_NAME.search(name):
-        raise ValueError(f"{name[:80]!a} is no name of a file: UTF-8 without byte order mark or control characters is")
+        raise ValueError(f"{name[:80]!a}: not the name of a file: expected UTF-8 without control characters or a BOM")
     path = os.path.normpath(os.path.join(root, name))
     first = os.path.relpath(path, root or os.curdir).split(os.sep)[0]
     if first == os.pardir:
