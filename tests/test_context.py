@@ -1,5 +1,6 @@
 """The context modules: what they compute, that they train, export, and can be chosen in a YAML."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -81,13 +82,15 @@ def test_unknown_tab_is_named():
 
 
 @pytest.mark.slow
-def test_table_of_all_modules():
+def test_table_of_all_modules(tmp_path):
     config = ROOT / "configs" / "sanet" / "sanet_s_camvid_320x240_2k.yml"
     command = [sys.executable, str(ROOT / "tools" / "context_table.py"), "--config", str(config)]
-    command += ["--runs", "1", "--image_size", "64", "64", "--device", "cpu"]
+    command += ["--runs", "1", "--image_size", "64", "64", "--device", "cpu", "--save_dir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("| ") and ":--" not in line]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[0] for row in rows] == ["context", *MODULES]
     assert rows[1][1] == "2.50" and rows[1][4] == "8.26"
+    written = json.loads((tmp_path / "context_table.json").read_text())["modules"]
+    assert [f"{module['module']['parameters']:.2f}" for module in written] == [row[1] for row in rows[1:]]

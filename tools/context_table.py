@@ -1,8 +1,12 @@
-"""Compare SANet's context modules: a Markdown table of parameters, operations, latency and, if asked to train, mIoU."""
+"""Compare SANet's context modules: a Markdown table of parameters, operations, latency and, if asked to train, mIoU.
+
+The figures also go into <save_dir>/context_table.json.
+"""
 
 import argparse
 import contextlib
 import io
+import json
 import os
 import statistics
 import time
@@ -20,7 +24,9 @@ def parse_args():
     parser.add_argument("--iters", type=int, default=0, help="train each so long, then evaluate (default: do not)")
     parser.add_argument("--seed", type=int, default=0, help="of initialisation and training (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load data (default: %(default)s)")
-    parser.add_argument("--save_dir", default="output/context_table", help="for checkpoints (default: %(default)s)")
+    parser.add_argument(
+        "--save_dir", default="output/context_table", help="for the figures, and checkpoints (default: %(default)s)"
+    )
     parser.add_argument("--device", default="gpu", choices=DEVICES)
     parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="changes of the YAML")
     return parser.parse_args()
@@ -32,6 +38,7 @@ def main(args):
     from prettytable import PrettyTable, TableStyle
 
     from paddleseg_ext.builder import Builder, load_config
+    from paddleseg_ext.files import write_whole
     from paddleseg_ext.layers.pyramid_pooling import TAB_FORMS
 
     contexts = [{"type": name} for name in ("APPPM", "DAPPM", "SlimDAPPM")]
@@ -55,6 +62,18 @@ def main(args):
             features = network.backbone(picture)[-1]
         rows.append((name, measure(network.context, features, args.runs), measure(network, picture, args.runs), miou))
 
+    keys = "parameters", "operations", "milliseconds"
+    report = {
+        "backbone": config.model_cfg["backbone"]["type"],
+        "size": args.image_size,
+        "runs": args.runs,
+        "modules": [
+            {"context": name, "module": dict(zip(keys, module)), "network": dict(zip(keys, whole)), "mIoU": miou}
+            for name, module, whole, miou in rows
+        ],
+    }
+    os.makedirs(args.save_dir, exist_ok=True)
+    write_whole(os.path.join(args.save_dir, "context_table.json"), json.dumps(report, indent=1, default=float) + "\n")
     print(f"\n{config.model_cfg['backbone']['type']}, input {width}x{height}, batch 1, on {paddle.get_device()}:\n")
     figures = ("parameters, M", "GFLOPs", "ms")
     table = PrettyTable(["context", *(f"{part}: {f}" for part in ("module", "network") for f in figures), "mIoU, %"])
