@@ -25,6 +25,7 @@ from paddleseg_ext.command import run
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 SHOWN = 3  # pictures, spread over the validation set
+AVERAGED = 8  # pictures that effective receptive fields are averaged over
 LAYER = "decoder"  # whose effective receptive field is drawn
 
 
@@ -38,6 +39,7 @@ def parse_args():
 
 
 def main(args):
+    from paddleseg_ext.analysis.pictures import validation_pictures
     from paddleseg_ext.benchmarks.measuring import conditions
     from paddleseg_ext.builder import find_run, load_config
     from paddleseg_ext.files import write_whole
@@ -58,10 +60,10 @@ def main(args):
         int8 = ["--fold_bn", "--onnx", "--precision", "int8", "--image_path", str(train_set), *few]
         exported = json.loads((tool("export", *int8) / "comparison.json").read_text())
         boundaries = json.loads((tool("val", "--boundary", "--device", "cpu") / "boundary.json").read_text())
-        page = (tool("report", "--device", "cpu") / "report.html").read_text(encoding="utf-8")
-        fields = tool(
-            "receptive_field", "--depth", "1", "--device", "cpu", "--image_path", str(train_set.parent / "val")
-        )
+        page = (tool("report", "--num_pictures", "3", "--device", "cpu") / "report.html").read_text(encoding="utf-8")
+        some = Path(folder, "some.txt")
+        some.write_text("".join(f"{picture.path}\n" for picture in spread(validation_pictures(config), AVERAGED)))
+        fields = tool("receptive_field", "--depth", "1", "--device", "cpu", "--image_path", str(some))
         shutil.copyfile(fields / f"effective_{LAYER}.png", RESULTS / f"{args.name}_receptive_field.png")
         fields = json.loads((fields / "receptive_fields.json").read_text())
     result = {
@@ -126,6 +128,11 @@ def of_field(field: dict) -> dict:
     return {"size": field["width"]["size"], "stride": field["width"]["stride"], "effective_sides": squares}
 
 
+def spread(items: list, count: int) -> list:
+    """`count` of the items, from the middles of as many equal parts."""
+    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
+
+
 def draw_pictures(config, weights: str, path: Path) -> None:
     import cv2
     import numpy as np
@@ -137,7 +144,7 @@ def draw_pictures(config, weights: str, path: Path) -> None:
     from paddleseg_ext.segmenter import Segmenter
 
     classes, segmenter = Classes.of(config), Segmenter.of(config, weights, "cpu")
-    pictures, rows = validation_pictures(config), []
+    rows = []
 
     def draw(picture, image):
         parts = {
@@ -148,7 +155,7 @@ def draw_pictures(config, weights: str, path: Path) -> None:
         }
         rows.append(panel(parts))
 
-    for_each_picture(pictures[len(pictures) // (2 * SHOWN) :: len(pictures) // SHOWN][:SHOWN], draw)
+    for_each_picture(spread(validation_pictures(config), SHOWN), draw)
     write_image(str(path), np.vstack(rows))
 
 

@@ -118,3 +118,13 @@ def test_verdicts_of_an_export():
 def test_headline_of_a_report():
     page = "<div><b>101</b>pictures</div>\n<div><b>55.14 %</b>mean IoU</div><p>7</p>"
     assert measure_weights.headline(page) == {"pictures": 101, "mean IoU": 55.14}
+
+
+def test_fields_of_a_layer():
+    field = {"width": {"size": 295, "stride": 8.0, "centre": -4.0}, "effective": [{"share": 0.5, "side": 45}]}
+    assert measure_weights.of_field(field) == {"size": 295, "stride": 8, "effective_sides": {"0.5": 45}}
+
+
+@pytest.mark.parametrize("items, count, expected", [(9, 3, [1, 4, 7]), (2, 2, [0, 1]), (101, 3, [16, 50, 84])])
+def test_pictures_are_spread(items, count, expected):
+    assert measure_weights.spread(list(range(items)), count) == expected
