@@ -78,9 +78,9 @@ def main(args):
 def measure(network, config, split: str) -> dict:
     """The scores of `network` on a split, in percent with two digits."""
     from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries
-    from paddleseg_ext.analysis.class_presence import average_precision, predict_presence
-    from paddleseg_ext.analysis.pictures import Classes
+    from paddleseg_ext.analysis.class_presence import average_precision, predict_present_classes
     from paddleseg_ext.builder import Builder
+    from paddleseg_ext.datasets.description import Classes
 
     config.dic["val_dataset"]["mode"] = split
     dataset = Builder(config).val_dataset
@@ -95,7 +95,7 @@ def measure(network, config, split: str) -> dict:
         },
     }
     if hasattr(network, "se_layer"):
-        precision, prior = average_precision(*predict_presence(network, dataset))
+        precision, prior = average_precision(*predict_present_classes(network, dataset))
         result["presence"] = {"average_precision": percent(precision), "prior": percent(prior)}
     return result
 

@@ -138,8 +138,9 @@ def draw_pictures(config, weights: str, path: Path) -> None:
     import numpy as np
 
     from paddleseg_ext.analysis.boundary_pictures import boundary_probability, grey
-    from paddleseg_ext.analysis.pictures import Classes, for_each_picture, validation_pictures
+    from paddleseg_ext.analysis.pictures import for_each_picture, validation_pictures
     from paddleseg_ext.analysis.segmentation import colour_map, panel
+    from paddleseg_ext.datasets.description import Classes
     from paddleseg_ext.files import write_image
     from paddleseg_ext.segmenter import Segmenter
 

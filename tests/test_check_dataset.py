@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from paddleseg.datasets import Dataset
+from paddleseg.transforms import Normalize
 from PIL import Image
 
 from paddleseg_ext.data_tools.check_report import make_report, summary
@@ -202,8 +204,8 @@ MISTAKES = {
     "no label in the list": (replace_line(IMAGE), [("list_line", LINE)]),
     "backslashes": (replace_line(r"images\train\1.png labels\train\1.png"), [("list_line", LINE)]),
     "15 times as large": (fifteen_times, [("size_outlier", IMAGE)]),
-    "out of the root": (replace_line(f"../1.png {LABEL}"), [("outside_root", LINE)]),
-    "absolute path": (replace_line(f"/etc/hostname {LABEL}"), [("outside_root", LINE)]),
+    "control characters": (replace_line(f"images/\x07.png {LABEL}"), [("list_line", LINE)]),
+    "nothing out of the root": (replace_line(f"../1.png {LABEL}"), [("image_missing", "../1.png")]),
     "listed twice": (edit_list(lambda lines: [*lines, lines[1]]), [("listed_twice", IMAGE)]),
     "labels swapped": (
         edit_list(lambda lines: [lines[0], f"{IMAGE} labels/train/2.png\n", f"images/train/2.png {LABEL}\n", lines[3]]),
@@ -231,6 +233,31 @@ def test_every_kind_is_planted_once():
 
 def test_a_faultless_data_set_has_no_problems(root):
     assert found(root) == []
+
+
+def test_files_elsewhere_are_read_as_in_training(root, tmp_path_factory):
+    """By .. through a link to the folder, and by an absolute path."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    link = tmp_path_factory.mktemp("links") / "data"
+    link.symlink_to(root)
+    (root / "images/train/1.png").rename(elsewhere / "1.png")
+    (root / "labels/train/2.png").rename(elsewhere / "2.png")
+    edit_list(
+        lambda lines: [
+            lines[0],
+            f"../{elsewhere.name}/1.png {LABEL}\n",
+            f"images/train/2.png {elsewhere}/2.png\n",
+            lines[3],
+        ]
+    )(root)
+    splits = find_splits(sections(link))
+    problems, findings = problems_of(splits)
+    assert problems == []
+    report = make_report(splits, findings, problems)
+    assert [split["pictures_outside"] for split in report["splits"].values()] == [2, 0]
+    assert "note: 2 pictures or their labels lie outside of dataset_root" in summary(report)
+    training = Dataset("train", str(link), [Normalize()], NUM_CLASSES, train_path=str(root / "train.txt"))
+    assert [training[i]["img"].shape for i in (1, 2)] == [(3, SIZE[1], SIZE[0])] * 2
 
 
 def test_test_labels_may_be_ignored_everywhere(root):
@@ -358,7 +385,7 @@ def test_tool_on_a_faultless_folder(root, run_tool):
 
 
 def test_tool_on_a_config_with_several_mistakes(root, run_tool, tmp_path):
-    for mistake in ("colour mask", "in two splits", "absolute path"):
+    for mistake in ("colour mask", "in two splits", "control characters"):
         MISTAKES[mistake][0](root)
     edit = {"labels/train/2.png": one_based, "labels/train/3.png": out_of_range}
     for name, change in edit.items():
@@ -370,7 +397,7 @@ def test_tool_on_a_config_with_several_mistakes(root, run_tool, tmp_path):
     report = json.loads(text)
     files = {p["kind"]: [os.path.relpath(f["file"], root) for f in p["files"]] for p in report["problems"]}
     assert files == {
-        "outside_root": [LINE],
+        "list_line": [LINE],
         "label_one_based": ["labels/train/2.png"],
         "label_range": ["labels/train/3.png"],
     }

@@ -35,7 +35,7 @@ def test_help_names_every_tool():
         assert f"\n  {name} " in told
 
 
-SUBJECTS = ["inference", "training", "mkl", "losses", "encoding", "decoding", "boundary", "streaming"]
+SUBJECTS = ["inference", "training", "mkl", "losses", "encoding", "boundary", "streaming"]
 
 
 def test_help_of_every_tool_needs_no_paddle():

@@ -10,12 +10,12 @@ from paddleseg.cvlibs.config_checker import ConfigChecker
 from picture_support import TOOLS, run_tool
 from PIL import Image
 
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools.new_config import make_config
 from paddleseg_ext.data_tools.own_data import find_own_data
 from paddleseg_ext.data_tools.proposal import NETWORKS, propose
 from paddleseg_ext.data_tools.splitting import assign_splits, group_frames
+from paddleseg_ext.datasets.description import Classes
 
 
 @pytest.fixture
@@ -275,6 +275,16 @@ def test_lists_that_are_there_are_used(tmp_path, new_config, capsys):
     assert "are used as they are" in capsys.readouterr().out
     config = Config(str(path))
     assert config.train_dataset_cfg["separator"] == config.val_dataset_cfg["separator"] == ","
+
+
+def test_lists_may_name_files_elsewhere(tmp_path, new_config, capsys):
+    root = write_flat(tmp_path / "data")
+    (root / "images").rename(tmp_path / "photos")
+    for split, numbers in (("train", range(8)), ("val", (8, 9))):
+        (root / f"{split}.txt").write_text("".join(f"../photos/p{i}.jpg masks/p{i}.png\n" for i in numbers))
+    status, path = new_config(root)
+    assert status == 0 and "note: 8 pictures or their labels lie outside" in capsys.readouterr().out
+    assert SegBuilder(Config(str(path))).train_dataset[0]["img"].shape == (3, 64, 96)
 
 
 # ------------------------------------------------------------------------------------------ the split

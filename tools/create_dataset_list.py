@@ -16,9 +16,9 @@ def parse_args():
         "--type",
         default="custom",
         choices=["cityscapes", "camvid", "gtav", "custom"],
-        help="whose folders and file names; the flags after --separator are for custom ones",
+        help="whose folders and file names are looked for; the flags after --separator are for custom ones",
     )
-    parser.add_argument("--separator", default=" ", help="what stands between picture and label")
+    parser.add_argument("--separator", default=" ", help="what separates picture and label")
     parser.add_argument(
         "--folder",
         nargs=2,

@@ -11,14 +11,14 @@ from collections import defaultdict
 import jinja2
 import numpy as np
 from PIL import Image
-from prettytable import PrettyTable
 
 from paddleseg_ext.data_tools.inspection import Finding
 from paddleseg_ext.data_tools.kinds import KINDS, Problem
-from paddleseg_ext.data_tools.splits import Split
+from paddleseg_ext.data_tools.splits import Sample, Split
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import open_picture, write_whole
+from paddleseg_ext.tables import text_table
 
 SHOWN_FILES = 5  # of a kind, on the screen
 SHOWN_FILES_IN_PAGE = 100
@@ -66,6 +66,7 @@ def _statistics(split: Split, findings: list[Finding]) -> dict:
     return {
         "pictures": len(findings),
         "labelled_pictures": int(labelled),
+        "pictures_outside": sum(_is_outside(split.root, sample) for sample in split.samples),
         "sizes": {name: list(size) for name, size in zip(("smallest", "median", "largest"), _ends_and_middle(sizes))},
         "ignored_share": ignored / max(valid + ignored, 1),
         "classes": [
@@ -81,6 +82,12 @@ def _statistics(split: Split, findings: list[Finding]) -> dict:
     }
 
 
+def _is_outside(root: str, sample: Sample) -> bool:
+    """Whether the picture or its label lies elsewhere than in `root`, which training does not mind."""
+    files = (sample.image, sample.label or sample.image)
+    return any(os.path.relpath(file, root).split(os.sep)[0] == os.pardir for file in files)
+
+
 def _ends_and_middle(values: list) -> list:
     return [values[0], values[len(values) // 2], values[-1]] if values else []
 
@@ -94,10 +101,18 @@ def summary(report: dict) -> str:
             f"{split['ignored_share']:.2%} of their pixels ignored; sizes "
             + ", ".join(f"{what} {width}x{height}" for what, (width, height) in split["sizes"].items())
         )
+        if split["pictures_outside"]:
+            lines.append(f"  {outside_note(split['pictures_outside'])}")
         if name == "train":
-            lines.append(class_table(split["classes"]).get_string())
+            lines.append(class_table(split["classes"]))
     lines += problem_lines(report["problems"]) or ["", "no problems found"]
     return "\n".join(lines)
+
+
+def outside_note(count: int) -> str:
+    """What is said of pictures that are no problem, but may become one."""
+    files = "picture or its label lies" if count == 1 else "pictures or their labels lie"
+    return f"note: {count} {files} outside of dataset_root: training reads them, but they do not move with the folder"
 
 
 def problem_lines(problems: list[dict]) -> list[str]:
@@ -113,14 +128,14 @@ def problem_lines(problems: list[dict]) -> list[str]:
     return lines
 
 
-def class_table(classes: list[dict]) -> PrettyTable:
+def class_table(classes: list[dict]) -> str:
     """Shares and weights of the classes of a split, as the report has them."""
-    table = PrettyTable(["", "class", "pixels", "pictures", "median frequency weight", "ENet weight"], align="r")
-    table.align["class"] = "l"
+    rows = []
     for i, c in enumerate(classes):
         weights = [f"{c[key]:.3f}" for key in ("median_frequency_weight", "enet_weight")]
-        table.add_row([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", *weights])
-    return table
+        rows.append([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", *weights])
+    header = ["", "class", "pixels", "pictures", "median frequency weight", "ENet weight"]
+    return text_table(header, rows, left="class")
 
 
 def write_report(save_dir: str, report: dict, splits: list[Split], problems: list[Problem]) -> tuple[str, str]:
@@ -139,6 +154,7 @@ def write_report(save_dir: str, report: dict, splits: list[Split], problems: lis
         colours=[f"rgb{tuple(colour)}" for colour in splits[0].colours.tolist()] if splits else [],
         pictures=_worst_pictures(splits, problems),
         shown_files=SHOWN_FILES_IN_PAGE,
+        outside_note=outside_note,
     )
     write_whole(html_path, page)
     return json_path, html_path

@@ -14,13 +14,9 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "list_line": (
         "A line of a list is not a picture and a label",
-        "write `picture label` with one separator and / in paths; name the separator in the YAML (`separator`)",
+        "write `picture label` with one separator, / in paths and names in UTF-8; set that `separator` in the YAML",
     ),
     "no_pictures": ("A split has no pictures", "fix dataset_root, or the list"),
-    "outside_root": (
-        "A list names no file of the data set",
-        "write paths below dataset_root, without .., as UTF-8",
-    ),
     "image_missing": ("There is no such picture", "add the file, or take its label or line out"),
     "label_missing": (
         "There is no such label",

@@ -100,7 +100,7 @@ def new_split(component: type, settings: dict, name: str) -> Split:
     classes = describe(component, settings)
     num_classes = len(classes.names)
     colours = np.array(get_color_map_list(256), np.uint8).reshape(-1, 3)
-    colours[:num_classes] = classes.colours
+    colours[:num_classes] = classes.colours[:num_classes]
     indices = {i: i for i in range(num_classes)} | {classes.ignore_index: IGNORE_INDEX}
     return Split(
         name=name,
@@ -134,9 +134,9 @@ def _add_list(split: Split, list_path: str, separator: str) -> None:
             split.complain("list_line", line, _line_detail(split.root, fields, separator))
             continue
         try:
-            image, *label = (below(split.root, name) for name in fields)
+            image, *label = (below(split.root, name, outside=True) for name in fields)
         except ValueError as error:
-            split.complain("outside_root", line, str(error))
+            split.complain("list_line", line, str(error))
             continue
         if "\\" in "".join(fields) and not os.path.isfile(image):
             split.complain("list_line", line, f"\\ instead of /: {separator.join(fields)[:80]}")
