@@ -11,6 +11,8 @@ import os
 
 from paddleseg_ext.command import DEVICES, run
 
+FORMATS = {"parameters, M": ".2f", "GFLOPs": ".3f", "ms": ".1f"}
+
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
@@ -60,16 +62,20 @@ def main(args):
         picture = paddle.rand([1, 3, height, width])
         with paddle.no_grad():
             features = network.backbone(picture)[-1]
-        costs = [*measure(network.context, features, args.runs), *measure(network, picture, args.runs)]
-        rows.append([name, *costs, None if miou is None else f"{100 * miou:.2f}"])
+        row = {"context": name}
+        for part, layer, x in (("module", network.context, features), ("network", network, picture)):
+            row.update({f"{part}: {figure}": value for figure, value in measure(layer, x, args.runs).items()})
+        rows.append({**row, "mIoU, %": None if miou is None else 100 * float(miou)})
 
-    figures = ("parameters, M", "GFLOPs", "ms")
-    header = ["context", *(f"{part}: {figure}" for part in ("module", "network") for figure in figures), "mIoU, %"]
     os.makedirs(args.save_dir, exist_ok=True)
-    report = {"size": args.image_size, "runs": args.runs, "modules": [dict(zip(header, row)) for row in rows]}
-    write_whole(os.path.join(args.save_dir, "context_table.json"), json.dumps(report, indent=1, default=float) + "\n")
+    report = {"size": args.image_size, "runs": args.runs, "modules": rows}
+    write_whole(os.path.join(args.save_dir, "context_table.json"), json.dumps(report, indent=1) + "\n")
     print(f"\n{config.model_cfg['backbone']['type']}, input {width}x{height}, batch 1, on {paddle.get_device()}:\n")
-    print(text_table(header, rows, markdown=True))
+    print(text_table(list(rows[0]), [[cell(*item) for item in row.items()] for row in rows], markdown=True))
+
+
+def cell(column, value):
+    return f"{value:{FORMATS.get(column.split(': ')[-1], '.2f')}}" if isinstance(value, float) else value
 
 
 def train(builder, args, save_dir):
@@ -97,7 +103,7 @@ def train(builder, args, save_dir):
 
 
 def measure(layer, x, runs):
-    """Millions of parameters in use for inference, 1e9 multiply-adds, and milliseconds (the median) for one input."""
+    """Parameters in use for inference, multiply-adds, and the median time of one input, in the units of `FORMATS`."""
     import paddle
 
     from paddleseg_ext.benchmarks.measuring import repeat
@@ -117,7 +123,7 @@ def measure(layer, x, runs):
         for name, value in layer.named_parameters()
         if not value.stop_gradient and not name.startswith(unused)
     )
-    return f"{parameters / 1e6:.2f}", f"{operations / 1e9:.3f}", f"{1e3 * seconds:.1f}"
+    return dict(zip(FORMATS, (float(parameters / 1e6), operations / 1e9, 1e3 * seconds)))
 
 
 if __name__ == "__main__":
