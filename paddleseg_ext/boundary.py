@@ -153,9 +153,9 @@ def _nearest_of_row(best: paddle.Tensor, squared: paddle.Tensor, n: int, places:
     line = (picture * height + rows.clip(0, height - 1)).squeeze(-1).transpose([1, 0])
     # a column outside stands for its nearest one inside, which is nearer than that and looked at as well
     wide = paddle.arange(-exact, count + exact).unsqueeze(1) + columns[:, 0, :1].transpose([1, 0])
-    places = (wide.clip(0, width - 1).unsqueeze(1) * lines + line).reshape([count + 2 * exact, reach * patches])
-    best = best.flatten().gather(places[exact : exact + count].flatten()).reshape([count, reach * patches])
-    terms = squared.flatten().gather(places.flatten()).reshape(places.shape)
+    index = (wide.clip(0, width - 1).unsqueeze(1) * lines + line).reshape([count + 2 * exact, reach * patches])
+    best = best.flatten().gather(index[exact : exact + count].flatten()).reshape([count, reach * patches])
+    terms = squared.flatten().gather(index.flatten()).reshape(index.shape)
     for step in range(1, exact + 1):
         before, after = terms[exact - step : exact - step + count], terms[exact + step : exact + step + count]
         best = paddle.minimum(best, paddle.minimum(before, after) + step**2)

@@ -66,7 +66,7 @@ class Predictor:
 
 
 def as_bgr(picture: Picture) -> np.ndarray:
-    """A picture as uint8 BGR (H, W, 3); raises `ValueError` if it is none."""
+    """A picture as uint8 BGR (H, W, 3); raises `ValueError` for anything that is not one."""
     if isinstance(picture, (str, os.PathLike)):
         return read_image(os.fspath(picture))
     if isinstance(picture, Image.Image):

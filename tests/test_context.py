@@ -1,5 +1,6 @@
 """The context modules: what they compute, that they train, export, and can be chosen in a YAML."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -81,10 +82,12 @@ def test_unknown_tab_is_named():
 
 
 @pytest.mark.slow
-def test_table_of_all_modules(capsys):
+def test_table_of_all_modules(tmp_path, capsys):
     config = ROOT / "configs" / "sanet" / "sanet_s_camvid_320x240_2k.yml"
-    run_tool("context_table", config=config, runs=1, image_size=[64, 64])
+    run_tool("context_table", config=config, runs=1, image_size=[64, 64], save_dir=tmp_path)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ") and ":--" not in line]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[0] for row in rows] == ["context", *MODULES]
     assert rows[1][1] == "2.50" and rows[1][4] == "8.26"
+    written = json.loads((tmp_path / "context_table.json").read_text())["modules"]
+    assert [f"{module['module: parameters, M']:.2f}" for module in written] == [row[1] for row in rows[1:]]

@@ -1,8 +1,12 @@
-"""Compare SANet's context modules: a Markdown table of parameters, operations, latency and, if asked to train, mIoU."""
+"""Compare SANet's context modules: a Markdown table of parameters, operations, latency and, if asked to train, mIoU.
+
+The figures also go into <save_dir>/context_table.json.
+"""
 
 import argparse
 import contextlib
 import io
+import json
 import os
 
 from paddleseg_ext.command import DEVICES, run
@@ -20,7 +24,9 @@ def parse_args():
     )
     parser.add_argument("--seed", type=int, default=0, help="of initialisation and training (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load data (default: %(default)s)")
-    parser.add_argument("--save_dir", default="output/context_table", help="for checkpoints (default: %(default)s)")
+    parser.add_argument(
+        "--save_dir", default="output/context_table", help="for the figures, and checkpoints (default: %(default)s)"
+    )
     parser.add_argument("--device", default="gpu", choices=DEVICES)
     parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="changes of the YAML")
     return parser.parse_args()
@@ -31,6 +37,7 @@ def main(args):
     from paddleseg.utils import utils
 
     from paddleseg_ext.builder import Builder, load_config
+    from paddleseg_ext.files import write_whole
     from paddleseg_ext.layers.pyramid_pooling import TAB_FORMS
     from paddleseg_ext.tables import text_table
 
@@ -56,9 +63,12 @@ def main(args):
         costs = [*measure(network.context, features, args.runs), *measure(network, picture, args.runs)]
         rows.append([name, *costs, None if miou is None else f"{100 * miou:.2f}"])
 
-    print(f"\n{config.model_cfg['backbone']['type']}, input {width}x{height}, batch 1, on {paddle.get_device()}:\n")
     figures = ("parameters, M", "GFLOPs", "ms")
     header = ["context", *(f"{part}: {figure}" for part in ("module", "network") for figure in figures), "mIoU, %"]
+    os.makedirs(args.save_dir, exist_ok=True)
+    report = {"size": args.image_size, "runs": args.runs, "modules": [dict(zip(header, row)) for row in rows]}
+    write_whole(os.path.join(args.save_dir, "context_table.json"), json.dumps(report, indent=1, default=float) + "\n")
+    print(f"\n{config.model_cfg['backbone']['type']}, input {width}x{height}, batch 1, on {paddle.get_device()}:\n")
     print(text_table(header, rows, markdown=True))
 
 

@@ -115,7 +115,7 @@ class BoundaryQuality:
         ignore_index: the label that means nothing.
 
     Raises:
-        ValueError: no widths, or others.
+        ValueError: `widths` is empty, or one of them is not as above.
     """
 
     def __init__(self, num_classes: int, widths: Sequence[int] = DEFAULT_WIDTHS, ignore_index: int = 255):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from typing import Any
 
 from paddleseg_ext.benchmarks import measuring
 
@@ -107,7 +108,7 @@ def measure_distances_by_scipy() -> None:
 
     from paddleseg_ext.losses import active_boundary
 
-    def squared_distances(marks: paddle.Tensor, places: tuple) -> paddle.Tensor:
+    def squared_distances(marks: paddle.Tensor, places: Any = None, exact: int = 0) -> paddle.Tensor:
         distances = np.stack([distance_transform_edt(~mark) for mark in marks.numpy()])
         picture, rows, columns = (some.numpy() for some in places)
         height, width = distances.shape[1:]

@@ -46,7 +46,7 @@ class Classes:
         return len(self.names)
 
     def index(self, name: str) -> int:
-        """The index of a class given by its name or its number."""
+        """The index of a class given by its name or its number; raises `UserError` for any other."""
         if name in self.names:
             return self.names.index(name)
         if name.isdigit() and int(name) < len(self):
@@ -54,7 +54,7 @@ class Classes:
         raise UserError(f"class {name}: {nearest(name, self.names)} (or a number below {len(self)})")
 
     def read_label(self, path: str, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The classes (H, W) of a label picture, uint8; `size` (H, W) is what it must have."""
+        """The classes (H, W) of a label picture, uint8; raises `ValueError` unless it has `size` (H, W), if given."""
         if self.decoder is not None:
             label = self.decoder.read(path)
         else:
