@@ -67,7 +67,7 @@ def test_onnx_of_another_network(copy):
     as_paddleseg_exports(copy)
     params = copy / "model.pdiparams"
     params.write_bytes(params.read_bytes()[:-4] + b"\0\0\0\1")
-    with pytest.raises(UserError, match="model.onnx: it is of another network"):
+    with pytest.raises(UserError, match="model.onnx: it was made from another network"):
         Deployment(str(copy)).session("onnxruntime")
 
 
