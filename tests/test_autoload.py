@@ -18,7 +18,7 @@ def run(code, **environment):
         text=True,
         env={**os.environ, **environment},
         cwd=tempfile.gettempdir(),  # the checkout itself must not be found by its place
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done
@@ -67,7 +67,7 @@ def each_first():
 @pytest.mark.parametrize("first", FIRST)
 def test_any_part_of_the_package_may_be_imported_first(first, each_first):
     assert f"{first} True True SANet" in each_first.stdout.splitlines()
-    assert "not registered" not in each_first.stderr
+    assert "not registered" not in each_first.stderr and "left out" not in each_first.stderr
 
 
 def test_both_files_that_call_the_hook_are_installed_and_install_it_once():

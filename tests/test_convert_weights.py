@@ -183,6 +183,11 @@ def test_training_checkpoints_are_unwrapped(torch, tmp_path):
     assert entries["sem_loss.weight"].dtype == np.float32
 
 
+def test_the_name_that_paddle_loads_by(tmp_path):
+    with pytest.raises(UserError, match="--dst .*out.pt: the name has to end with .pdparams"):
+        run_tool("convert_weights", config="any.yml", src="any.pt", dst=tmp_path / "out.pt")
+
+
 def convert_file(tmp_path, entries, torch, base="sanet_s_cityscapes_1024x1024_120k", **flags):
     """Run the tool on a file of the authors' form with those entries; returns the file that it writes."""
     config = tmp_path / "sanet.yml"

@@ -219,6 +219,15 @@ def test_not_weights(config, tmp_path):
         run_export(config=config, model_path=path, save_dir=tmp_path / "out")
 
 
+def test_a_config_without_the_transforms_that_deploy_yaml_repeats(config, tmp_path):
+    settings = yaml.safe_load(config.read_text())
+    del settings["val_dataset"]
+    path = tmp_path / "config.yml"
+    path.write_text(yaml.safe_dump(settings))
+    with pytest.raises(UserError, match="config.yml: it has no val_dataset with transforms"):
+        run_export(config=path, save_dir=tmp_path / "out")
+
+
 def test_verdict():
     scores = np.zeros((1, 2, 1, 4), np.float32)
     scores[0, 1] = [[1, 1, -1, -1]]

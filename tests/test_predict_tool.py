@@ -170,6 +170,7 @@ def test_video(way, trained, exported, tmp_path):
             {"image_path": "{data}/broken.mp4", "backend": "inference", "model_dir": "{exported}"},
             "broken.mp4: not a video",
         ),
+        ({"image_path": "{data}/broken.mp4", "legend": True}, "--legend is for pictures, not for videos"),
     ],
 )
 def test_wrong_flags(data, trained, exported, flags, message, tmp_path):

@@ -11,7 +11,7 @@ import yaml
 from paddleseg.cvlibs import Config
 from picture_support import NUM_CLASSES, SANET, run_tool, write_config, write_dataset
 
-from paddleseg_ext.builder import Builder, load_config
+from paddleseg_ext.builder import Builder, load_config, set_data_format
 from paddleseg_ext.command import UserError
 from paddleseg_ext.training import run_folder
 
@@ -163,3 +163,13 @@ def test_a_training_in_one_command(config_path, tmp_path, capsys):
         run_tool("train", save_dir=output, **options)
     run_tool("train", save_dir=output, resume_model=output, **{**options, "iters": 3})
     assert (output / "iter_3").is_dir()
+
+
+def test_channels_last_is_for_deeplab_alone(config_path):
+    config = load_config(str(config_path))
+    with pytest.raises(UserError, match="--data_format NHWC works with DeepLabV3P only, not with SANet"):
+        set_data_format(config, "NHWC")
+    config.dic["model"] = {"type": "DeepLabV3P", "backbone": {"type": "ResNet50_vd"}}
+    set_data_format(config, "NHWC")
+    parts = (config.dic["model"], config.dic["model"]["backbone"], *config.dic["loss"]["types"])
+    assert [part["data_format"] for part in parts] == ["NHWC"] * 3

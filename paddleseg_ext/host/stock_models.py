@@ -174,7 +174,7 @@ def detail_pyramid_of_the_paper():
     "not fixed in develop of October 2024 (models/encnet.py, models/fastfcn.py)",
 )
 def encoding_without_copies():
-    from paddleseg_ext.layers import Encoding
+    from paddleseg_ext.layers.encoding import Encoding
 
     for module in (models.encnet, models.fastfcn):
         replace(module.Encoding, "forward", Encoding.forward)
