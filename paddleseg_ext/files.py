@@ -92,9 +92,7 @@ def below(root: str | os.PathLike, name: str, outside: bool = False) -> str:
         ValueError: `name` cannot be a file name, or leads out of `root`.
     """
     if NOT_IN_NAMES.search(name):
-        raise ValueError(
-            f"{name[:80]!a} is not a file name: write it in UTF-8, without byte order mark and control characters"
-        )
+        raise ValueError(f"{name[:80]!a} is not a file name: expected UTF-8 without control characters or a BOM")
     path = os.path.normpath(os.path.join(root, name))
     first = os.path.relpath(path, root or os.curdir).split(os.sep)[0]
     if first == os.pardir:

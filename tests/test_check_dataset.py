@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from browser_support import assert_fits, at_both_widths, browse, count_colours, needs_chromium
 from paddleseg.datasets import Dataset
 from paddleseg.transforms import Normalize
 from PIL import Image
@@ -406,6 +407,18 @@ def test_tool_on_a_config_with_several_mistakes(root, run_tool, tmp_path):
         assert all(str(root / name) in out and name in page for name in names)
     assert page.count("data:image/jpeg") == page.count("data:image/png") == 2
     assert "http" not in page and "<script" not in page  # nothing is loaded from elsewhere
+
+
+@needs_chromium
+@at_both_widths
+def test_page_renders_in_a_browser(root, run_tool, tmp_path, width):
+    MISTAKES["colour mask"][0](root)
+    (root / "classes.txt").write_text("\n".join(f"a class with a long name {i}" for i in range(NUM_CLASSES)))
+    run_tool(str(root))
+    html, shot = browse((tmp_path / "report/report.html").as_uri(), tmp_path, width)
+    assert KINDS["label_rgb"][1] in html and "18 a class with a long name 18" in html
+    assert_fits(shot)
+    assert count_colours(shot) > 500  # pictures of what is wrong
 
 
 def test_tool_leaves_out_kinds_on_request(root, run_tool):

@@ -77,6 +77,9 @@ def recipes():
     return sorted(found.values())
 
 
+RECIPES = recipes()
+
+
 def heads_and_outputs(config, num_classes, side, pictures):
     """Leaves (pictures, C, side, side), or (pictures, C) of a presence; the network's outputs, made of them."""
     model, random = config.model_cfg, np.random.default_rng(0)
@@ -136,14 +139,14 @@ def check_recipe(path, side, pictures, mixed_precision):
         assert 0 < float(gradient) < float("inf")
 
 
-@pytest.mark.parametrize("path", recipes(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes(path, mixed_precision):
     """76800 pixels: more than a half can count."""
     check_recipe(path, 160, 3, mixed_precision)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", recipes(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_with_large_crops(path, mixed_precision):
     num_classes = Builder(load_config(str(path))).train_dataset_class.NUM_CLASSES
     check_recipe(path, 1024 if num_classes <= 35 else 480, 1, mixed_precision)  # that of the recipes of more classes

@@ -1,12 +1,11 @@
 import base64
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 import paddle
 import pytest
+from browser_support import assert_fits, at_both_widths, browse, count_colours, needs_chromium
 from picture_support import NUM_CLASSES, SANET, run_tool, write_config, write_dataset
 
 from paddleseg_ext.analysis import report as report_module
@@ -14,8 +13,6 @@ from paddleseg_ext.analysis.pictures import Picture
 from paddleseg_ext.analysis.report import Scores, class_iou, confusion_matrix, drawing, mean_over_present, photo
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.description import Classes
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Page(HTMLParser):
@@ -73,19 +70,13 @@ def test_page_shows_the_worst_first(report):
     assert len(scores) == 3 and scores == sorted(scores)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize("width", [390, 1200])
+@needs_chromium
+@at_both_widths
 def test_page_renders_in_a_browser(report, tmp_path, width):
-    shot = tmp_path / "shot.png"
-    quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    window = ["--hide-scrollbars", f"--window-size={width},1500", f"--user-data-dir={tmp_path / 'profile'}"]
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet, *window]
-    subprocess.run([*command, f"--screenshot={shot}", report.as_uri()], check=True, capture_output=True, timeout=120)
-    rendered = cv2.imread(str(shot))
-    assert rendered.shape == (1500, width, 3)
-    margin, content = rendered[:, -8:], rendered[:, :-8]
-    assert (margin == margin[0, 0]).all()  # nothing sticks out to the right
-    assert len(np.unique(content.reshape(-1, 3), axis=0)) > 500  # photographs, not an empty page
+    html, shot = browse(report.as_uri(), tmp_path, width)
+    assert "Pictures, worst first" in html
+    assert_fits(shot)
+    assert count_colours(shot) > 500  # photographs, not an empty page
 
 
 def test_pictures_without_labels_come_with_their_probability(tmp_path):

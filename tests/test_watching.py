@@ -1,18 +1,24 @@
 """What VisualDL shows of a training, and runs that end early or whose losses do not fit."""
 
 import math
+import re
+import socket
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from browser_support import at_both_widths, browse, count_colours, needs_chromium
 from paddleseg.core import evaluate, train
 from paddleseg.datasets import Dataset
 from paddleseg.models import losses
 from paddleseg.transforms import Normalize
 from picture_support import NUM_CLASSES, write_dataset
-from visualdl import LogReader
+from visualdl import LogReader, LogWriter
 
 from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries
 from paddleseg_ext.command import UserError
@@ -185,6 +191,65 @@ def test_a_training_in_visualdl(dataset, root, tmp_path):
     assert len(tags["image"]) == PICTURES and tags["text"] == ["Best model"]
     encoded = reader.get_data("image", tags["image"][0])[0].image.encoded_image_string
     assert cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR).shape[1] == 2 * (TILE_WIDTH + 8)
+
+
+@pytest.fixture(scope="module")
+def visualdl(root, tmp_path_factory):
+    """The address of VisualDL's server over three evaluations."""
+    folder = tmp_path_factory.mktemp("log")
+    dataset = Dataset("val", str(root), [Normalize()], NUM_CLASSES, val_path=str(root / "val.txt"))
+    network = sanet("main", "boundary")
+    watch = Watch(LogWriter(str(folder)), network, settings(losses.CrossEntropyLoss(), losses.DiceLoss()))
+    for step in (10, 20, 30):
+        for tag in ("loss", "loss_0", "loss_1", "lr", "batch_cost", "reader_cost"):
+            watch.add_scalar(f"Train/{tag}", 3 / step, step)
+        watch.evaluate(evaluate, network, dataset, step, print_detail=False)
+    watch.close()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = ["--logdir", folder, "--host", "127.0.0.1", "--port", port, "--language", "en", "--disable-telemetry"]
+    server = subprocess.Popen([sys.executable, "-m", "visualdl.server.app", *map(str, flags)])
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            assert server.poll() is None
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+        yield f"http://127.0.0.1:{port}/app"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.mark.slow
+@needs_chromium
+@at_both_widths
+def test_curves_in_a_browser(visualdl, tmp_path, width):
+    html, shot = browse(f"{visualdl}/scalar", tmp_path, width, seconds=20)
+    for group, curves in {"Evaluate": 6, "IoU": 4, "Seconds per step": 3, "Train": 4}.items():
+        assert re.search(rf">{group}<.{{0,200}}?>{curves}<", html), group
+    assert html.count("<canvas") == 6  # of the first group, which is open
+    assert count_colours(shot) > 200
+
+
+@pytest.mark.slow
+@needs_chromium
+@at_both_widths
+def test_pictures_in_a_browser(visualdl, tmp_path, width):
+    html, shot = browse(f"{visualdl}/sample/image", tmp_path, width, seconds=20)
+    for tag in ("Pictures/1 p0", "Pictures/2 p1", "Pictures/3 p3", "Pictures/4 p4"):
+        assert f">{tag}<" in html
+    assert html.count('src="blob:') == PICTURES and "Sample: 1/3" in html
+    assert count_colours(shot) > 500
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_best_model_in_a_browser(visualdl, tmp_path):
+    html, _ = browse(f"{visualdl}/sample/text", tmp_path, 1280, seconds=20)
+    assert re.search(r"mIoU 0\.\d{4} at iteration 10", html)
 
 
 def test_a_run_ends_when_nothing_gets_better(dataset, root, tmp_path, monkeypatch, logged):

@@ -76,9 +76,8 @@ def grad_cam(
             raise ValueError(f"the main output does not depend on the layer {layer}")
         weights = gradient.mean(axis=[2, 3], keepdim=True)
         heat = F.relu((weights * features[0]).sum(axis=1, keepdim=True)).detach()
-        return reverse_transform(F.interpolate(heat, x.shape[2:], mode="bilinear"), trans_info, "bilinear")[
-            0, 0
-        ].numpy()
+        heat = reverse_transform(F.interpolate(heat, x.shape[2:], mode="bilinear"), trans_info, mode="bilinear")
+        return heat[0, 0].numpy()
 
     return [HeatMap(index, cam(index), probability[index]) for index in class_indices]
 

@@ -96,14 +96,14 @@ def summary(report: dict) -> str:
     """The report in a few lines."""
     lines = []
     for name, split in report["splits"].items():
+        sizes = ", ".join(f"{what} {width}x{height}" for what, (width, height) in split["sizes"].items())
         lines.append(
             f"{name}: {split['pictures']} pictures, {split['labelled_pictures']} with usable labels, "
-            f"{split['ignored_share']:.2%} of their pixels ignored; sizes "
-            + ", ".join(f"{what} {width}x{height}" for what, (width, height) in split["sizes"].items())
+            f"{split['ignored_share']:.2%} of their pixels ignored{sizes and f'; size: {sizes}'}"
         )
         if split["pictures_outside"]:
             lines.append(f"  {outside_note(split['pictures_outside'])}")
-        if name == "train":
+        if name == "train" and split["labelled_pictures"]:
             lines.append(class_table(split["classes"]))
     lines += problem_lines(report["problems"]) or ["", "no problems found"]
     return "\n".join(lines)
