@@ -160,7 +160,12 @@ def test_tables_of_trained_weights(results):
         exported={"inference": one, "onnxruntime": one},
         int8={"labels_equal": 97.123, "mIoU_before": 55.0, "mIoU_after": 54.5},
         receptive_field={"a": {"size": 295, **field}, "b": {"size": None, **field}},
+        iteration=1800,
+        mIoU=55.1,
+        boundary={"boundary_iou": {"1": 10.5, "2": 20}, "boundary_f_score": {"1": 30, "2": 40}},
+        report={"pixels right": 89.0},
     )
+    assert tables.trained().splitlines()[-1] == "| 1800 | 55.10 | 89.00 | 10.50 | 20.00 | 30.00 | 40.00 |"
     lines = tables.deployment().splitlines()
     assert "| onnxruntime | 100.000 % |  |" in lines and "| onnxruntime, int8 | 97.12 % | 55.00 to 54.50 |" in lines
     assert "| b | everything | 45 px | 141 px |" in tables.receptive_field().splitlines()
