@@ -57,6 +57,11 @@ def main(args):
             *("--backends", "inference", "onnxruntime", "onnxruntime:int8"),
             *("--torch", TWIN, "--torch_path", str(DOCS)),
         )
+        for figure in inference["figures"]:
+            if figure["network"] == TWIN:
+                figure["network"] = "SANet-S in PyTorch"
+            if "failed" in figure:
+                raise UserError(f"{figure['network']}, {figure['backend']}: {figure['failed']}")
         training = benchmark("training", "--config", RECIPE, "--synthetic", *step, "--runs", runs)
         mkl = mkl_figures(benchmark, ["--config", RECIPE, "--synthetic", *step, "--rounds", "1", "--runs", "3"])
         frameworks = {
@@ -65,11 +70,6 @@ def main(args):
         }
         tool("export.py", "--config", STREET, "--fold_bn", "--onnx", "--save_dir", f"{folder}/street")
         streaming = benchmark("streaming", "--model_dir", f"{folder}/street", "--pictures", str(args.pictures))
-        for figure in inference["figures"]:
-            if figure["network"] == TWIN:
-                figure["network"] = "SANet-S in PyTorch"
-            if "failed" in figure:
-                raise UserError(f"{figure['network']}, {figure['backend']}: {figure['failed']}")
         picture = Path(folder, "speed_accuracy.png")
         if picture.is_file():
             shutil.copyfile(picture, DOCS / picture.name)
