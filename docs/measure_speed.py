@@ -35,7 +35,7 @@ def parse_args():
     parser.add_argument("--step", nargs=3, type=int, default=[4, 320, 240], metavar=("N", "W", "H"))
     parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--runs", type=int, default=7, help="of which the median counts (default: %(default)s)")
-    parser.add_argument("--pictures", type=int, default=500, help="in the folder (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=300, help="in the folder (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -57,19 +57,19 @@ def main(args):
             *("--backends", "inference", "onnxruntime", "onnxruntime:int8"),
             *("--torch", TWIN, "--torch_path", str(DOCS)),
         )
+        for figure in inference["figures"]:
+            if figure["network"] == TWIN:
+                figure["network"] = "SANet-S in PyTorch"
+            if "failed" in figure:
+                raise UserError(f"{figure['network']}, {figure['backend']}: {figure['failed']}")
         training = benchmark("training", "--config", RECIPE, "--synthetic", *step, "--runs", runs)
-        mkl = mkl_figures(benchmark, ["--config", RECIPE, "--synthetic", *step, "--rounds", "1", "--runs", runs])
+        mkl = mkl_figures(benchmark, ["--config", RECIPE, "--synthetic", *step, "--rounds", "1", "--runs", "3"])
         frameworks = {
             name: in_fresh_process(args.threads, measure, args.step, args.threads, args.runs)
             for name, measure in (("Paddle", paddle_step), ("PyTorch", torch_step))
         }
         tool("export.py", "--config", STREET, "--fold_bn", "--onnx", "--save_dir", f"{folder}/street")
         streaming = benchmark("streaming", "--model_dir", f"{folder}/street", "--pictures", str(args.pictures))
-        for figure in inference["figures"]:
-            if figure["network"] == TWIN:
-                figure["network"] = "SANet-S in PyTorch"
-            if "failed" in figure:
-                raise UserError(f"{figure['network']}, {figure['backend']}: {figure['failed']}")
         picture = Path(folder, "speed_accuracy.png")
         if picture.is_file():
             shutil.copyfile(picture, DOCS / picture.name)

@@ -296,6 +296,20 @@ def deployment() -> str:
     return markdown(["what", "labels equal to the trained network's", "val mIoU"], rows)
 
 
+def trained() -> str:
+    """The scores of the best model of a trained SANet-S, boundaries by the pixels that they may be off."""
+    found = results("sanet_s").get("sanet_s")
+    if found is None:
+        return markdown([], [])
+    scores = {name: found["boundary"][key] for name, key in (("IoU", "boundary_iou"), ("F-score", "boundary_f_score"))}
+    header = [f"boundary {name}, {width} px" for name in scores for width in scores[name]]
+    row = [f"{score:.2f}" for by_width in scores.values() for score in by_width.values()]
+    right = f"{found['report']['pixels right']:.2f}"
+    return markdown(
+        ["iteration", "mIoU", "pixels right", *header], [[found["iteration"], f"{found['mIoU']:.2f}", right, *row]]
+    )
+
+
 def receptive_field() -> str:
     """Of the layers of a trained SANet-S that see a bounded part of the picture, and of the others."""
     found = results("sanet_s").get("sanet_s", {"receptive_field": {}})
@@ -346,5 +360,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed_mkl": speed_mkl,
     "speed_streaming": speed_streaming,
     "deployment": deployment,
+    "trained": trained,
     "receptive_field": receptive_field,
 }

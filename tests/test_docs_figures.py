@@ -124,6 +124,53 @@ def test_sanet_stands_beside_the_reference(results):
     assert table.count("not aligned") == 1 and "our recipe, corners not aligned | 1 |" in table
 
 
+def test_tables_of_the_speed(results):
+    timing = {"low": 0.9, "high": 1.1, "peak_memory": 5e8}
+    latencies = {("SANet-S", "inference"): 3, ("SANet-S", "onnxruntime"): 1, ("SANet-S", "onnxruntime:int8"): 0.5}
+    latencies |= {("SANet-S in PyTorch", "torch, labels"): 4, ("SANet-S in PyTorch", "torch, as returned"): 2}
+    results(
+        "speed",
+        conditions={"processor": "CPU", "cores": "2", "threads": "1", "device": "cpu", "python": "3.11"},
+        inference=[{"network": n, "backend": b, "median": s, **timing} for (n, b), s in latencies.items()],
+        training={"config": "a.yml", "step": 2.0, "forward": {"median": 0.5}, "losses": {"median": 0.2}},
+        frameworks={"Paddle": {"median": 2, **timing}, "PyTorch": {"median": 1, **timing}},
+        mkl=[{"kernels": "own", "seconds": 4}, {"kernels": "AVX2", "seconds": 2}],
+        streaming={"streaming": 9.0, "bare": 10.0},
+    )
+    expected = {
+        "speed": "| SANet-S | onnxruntime | 1000.0 ms | 900.0-1100.0 | 1.00 |  | 500 MB |  |",
+        "speed_summary": "| SANet-S, batch norms folded | ONNX Runtime | 1000 ms | 500 ms |",
+        "speed_summary_cn": "| PyTorch 版 SANet-S | PyTorch，动态图 | 4000 ms |  |",
+        "speed_conditions": "Conditions: CPU, 2 cores, 1 threads; python 3.11.",
+        "speed_training": "| 2000 ms | 500 ms (25.0%) | 200 ms (10.0%) |",
+        "speed_frameworks": "| PyTorch | 1000 ms | 500 MB |",
+        "speed_mkl": "| AVX2 | 2000 ms | 2.00 |",
+        "speed_streaming": "| 9.0 | 10.0 | 0.90 |",
+    }
+    for name, line in expected.items():
+        assert line in tables.TABLES[name]().splitlines(), name
+
+
+def test_tables_of_trained_weights(results):
+    one = {"labels_equal": 100, "passed": True}
+    field = {"stride": 8, "effective_sides": {"0.5": 45, "0.95": 141}}
+    results(
+        "sanet_s",
+        folding={"relative_difference": 4.6e-7},
+        exported={"inference": one, "onnxruntime": one},
+        int8={"labels_equal": 97.123, "mIoU_before": 55.0, "mIoU_after": 54.5},
+        receptive_field={"a": {"size": 295, **field}, "b": {"size": None, **field}},
+        iteration=1800,
+        mIoU=55.1,
+        boundary={"boundary_iou": {"1": 10.5, "2": 20}, "boundary_f_score": {"1": 30, "2": 40}},
+        report={"pixels right": 89.0},
+    )
+    assert tables.trained().splitlines()[-1] == "| 1800 | 55.10 | 89.00 | 10.50 | 20.00 | 30.00 | 40.00 |"
+    lines = tables.deployment().splitlines()
+    assert "| onnxruntime | 100.000 % |  |" in lines and "| onnxruntime, int8 | 97.12 % | 55.00 to 54.50 |" in lines
+    assert "| b | everything | 45 px | 141 px |" in tables.receptive_field().splitlines()
+
+
 def test_what_was_not_measured_is_said(results):
     assert tables.encnet_camvid() == tables.deployment() == "Not measured yet.\n"
     assert tables.curves("sanet_camvid", "x") == ""

@@ -1,6 +1,7 @@
 """The scripts in docs that measure what the pages show."""
 
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_the_network_in_pytorch_is_the_same(twin, training):
 def test_a_step_is_measured_in_both_frameworks():
     pytest.importorskip("torch")
     for step in (measure_speed.paddle_step, measure_speed.torch_step):
-        cost = step([1, 64, 64], 1, 1)
+        cost = step([2, 64, 64], 1, 1)
         assert cost["median"] > 0 and cost["runs"] == 1
 
 
@@ -128,3 +129,45 @@ def test_fields_of_a_layer():
 @pytest.mark.parametrize("items, count, expected", [(9, 3, [1, 4, 7]), (2, 2, [0, 1]), (101, 3, [16, 50, 84])])
 def test_pictures_are_spread(items, count, expected):
     assert measure_weights.spread(list(range(items)), count) == expected
+
+
+def test_speed_is_measured_by_the_tools(tmp_path, monkeypatch):
+    """With what the tools would write, and flags that they take."""
+    timing = {"median": 1.0, "low": 1.0, "high": 1.0, "peak_memory": 1e8}
+    backends = ("inference", "onnxruntime", "onnxruntime:int8")
+    inference = [{"network": "SANet-S", "backend": backend, **timing} for backend in backends]
+    inference.append({"network": measure_speed.TWIN, "backend": "torch, labels", **timing})
+    figures = {
+        "inference": inference,
+        "training": [{"step": 2.0, "losses": timing}],
+        "mkl": [{"kernels": "own", "seconds": 2.0}, {"kernels": "AVX2", "seconds": 1.0}],
+        "streaming": [{"bare": 2.0, "streaming": 1.0}],
+    }
+    called = []
+
+    def tool(name, *flags):
+        monkeypatch.setattr(sys, "argv", [name, *flags])
+        parsed = runpy.run_path(str(measure_speed.ROOT / "tools" / name))["parse_args"]()
+        called.append(getattr(parsed, "subject", name))
+        if name == "benchmark.py":
+            report = {"conditions": {"cores": "2"}, "figures": figures[parsed.subject]}
+            Path(parsed.save_dir, f"{parsed.subject}.json").write_text(json.dumps(report))
+
+    monkeypatch.setattr(measure_speed, "tool", tool)
+    monkeypatch.setattr(measure_speed, "DOCS", tmp_path)
+    monkeypatch.setattr("paddleseg_ext.cpu.is_amd_with_avx2", lambda: True)
+    monkeypatch.setattr("paddleseg_ext.benchmarks.measuring.in_fresh_process", lambda *args: timing)
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(sys, "argv", ["measure_speed.py"])
+    pytest.importorskip("torch")
+    args = measure_speed.parse_args()
+    measure_speed.main(args)
+    found = json.loads((tmp_path / "results" / "speed.json").read_text())
+    assert called == ["inference", "training", "mkl", "export.py", "streaming"]
+    assert found["inference"][-1]["network"] == "SANet-S in PyTorch"
+    assert list(found["frameworks"]) == ["Paddle", "PyTorch"]
+    assert found["summary"] == {"sanet_s_ms": 1000, "int8_times_as_fast": 1, "times_as_fast_as_pytorch": 1}
+
+    figures["inference"] = [{"network": "BiSeNetV2", "backend": "inference", "failed": "no memory"}]
+    with pytest.raises(measure_speed.UserError, match="BiSeNetV2, inference: no memory"):
+        measure_speed.main(args)
