@@ -32,7 +32,7 @@ def usage() -> str:
         rows.append((name, summary[0] if summary else ""))
     width = max(len(name) for name, _ in rows)
     lines = [f"  {name:<{width}}  {text}" for name, text in rows]
-    return "usage: paddleseg-ext TOOL [flags]   (TOOL --help tells its flags)\n\n" + "\n".join(lines)
+    return "usage: paddleseg-ext TOOL [flags]   (TOOL --help lists its flags)\n\n" + "\n".join(lines)
 
 
 def main() -> None:

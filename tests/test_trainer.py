@@ -449,7 +449,7 @@ def test_resume_refuses_what_is_no_checkpoint(config, tmp_path):
     write_checkpoint(tmp_path / "iter_4", files=("model.pdparams",))
     for folder, told in (
         (tmp_path / "gone", "there is no such folder"),
-        (tmp_path / "iter_4", "it holds no model.pdopt, as a run leaves it that is killed while it writes"),
+        (tmp_path / "iter_4", "it has no model.pdopt: the run was killed while it wrote this checkpoint"),
         (tmp_path, "it holds no complete checkpoint"),
     ):
         done = subprocess.run(

@@ -12,17 +12,28 @@ from paddleseg_ext.command import DEVICES, run
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", help="the YAML of a SANet, whose context is exchanged")
+    parser.add_argument("--config", help="the YAML of a SANet, whose context module is replaced")
     parser.add_argument(
-        "--image_size", nargs=2, type=int, default=[1024, 512], metavar=("W", "H"), help="default: %(default)s"
+        "--image_size",
+        nargs=2,
+        type=int,
+        default=[1024, 512],
+        metavar=("W", "H"),
+        help="of the input (default: %(default)s)",
     )
-    parser.add_argument("--runs", type=int, default=20, help="latency is the median of so many (default: %(default)s)")
-    parser.add_argument("--iters", type=int, default=0, help="train each so long, then evaluate (default: do not)")
+    parser.add_argument(
+        "--runs", type=int, default=20, help="forward passes; latency is their median (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--iters", type=int, default=0, help="iterations to train each before evaluating it (default: no training)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of initialisation and training (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load data (default: %(default)s)")
     parser.add_argument("--save_dir", default="output/context_table", help="for checkpoints (default: %(default)s)")
-    parser.add_argument("--device", default="gpu", choices=DEVICES)
-    parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="changes of the YAML")
+    parser.add_argument(
+        "--device", default="gpu", choices=DEVICES, help="where to run; gpu falls back to the CPU (default: gpu)"
+    )
+    parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="values to change in the YAML")
     return parser.parse_args()
 
 

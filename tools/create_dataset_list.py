@@ -1,6 +1,6 @@
 """Write train.txt, val.txt and test.txt, the file lists of a data set, into its folder.
 
-Pictures and labels are paired by name. Files without partner are named and left out, and the exit status is 1.
+Pictures and labels are paired by name. Files without a partner are named and left out, and the exit status is 1.
 """
 
 import argparse
@@ -16,9 +16,9 @@ def parse_args():
         "--type",
         default="custom",
         choices=["cityscapes", "camvid", "gtav", "custom"],
-        help="whose folders and file names; the flags after --separator are for custom ones",
+        help="which folders and file names to expect; the flags after --separator are for custom ones",
     )
-    parser.add_argument("--separator", default=" ", help="what stands between picture and label")
+    parser.add_argument("--separator", default=" ", help="what separates picture and label")
     parser.add_argument(
         "--folder",
         nargs=2,

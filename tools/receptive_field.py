@@ -1,4 +1,4 @@
-"""Tell what the layers of a network see: theoretical and effective receptive fields.
+"""Show what the layers of a network see: theoretical and effective receptive fields.
 
 Prints a table and writes <save_dir>/receptive_fields.json with size, stride and centre of each layer in input pixels,
 traced through the network itself. The effective field is the input gradient of a layer's central output, averaged
@@ -26,7 +26,7 @@ def parse_args():
         "--max_size",
         type=int,
         default=4096,
-        help="a field that does not fit into this is the whole input (default: %(default)s)",
+        help="largest input to trace; a field that does not fit counts as the whole input (default: %(default)s)",
     )
     parser.add_argument(
         "--input_size",
