@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import os
+from collections import Counter
 from glob import glob
 
 from paddleseg_ext.command import UserError, run
@@ -54,13 +55,19 @@ def plot(csv_path: str, path: str) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator
 
+    # of more than ten classes, too, each gets a line of its own
+    styles = pyplot.cycler(linestyle=["-", "--", ":"]) * pyplot.cycler(color=pyplot.colormaps["tab10"].colors)
+    pyplot.rc("axes", prop_cycle=styles)
     with open(csv_path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     titles = ["losses with their coefficients, and their sum", "validation"]
     if any(tag.startswith("IoU/") for tag in rows[0]):
         titles.append("validation: IoU by class")
-    chart, charts = pyplot.subplots(1, len(titles), figsize=(5 * len(titles), 4), constrained_layout=True)
+    longest_legend = max(Counter(tag.partition("/")[0] for tag in rows[0]).values()) / 2
+    size = 5 * len(titles), 4 + 0.2 * longest_legend
+    chart, charts = pyplot.subplots(1, len(titles), figsize=size, constrained_layout=True)
     for tag in rows[0]:
         if tag in ("iteration", "Train/lr", "Evaluate/best mIoU"):
             continue
@@ -71,12 +78,15 @@ def plot(csv_path: str, path: str) -> None:
         axes = charts[{"Train": 0, "IoU": 2}.get(group, 1)]
         axes.plot(*zip(*points), label=name, marker="o" if tag.startswith(("Evaluate/", "IoU/")) else "")
     charts[0].set_yscale("log")
+    charts[0].yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    charts[0].yaxis.set_major_formatter("{x:g}")
+    charts[0].yaxis.set_minor_formatter("{x:g}")
     for axes, title in zip(charts, titles):
         axes.set_title(title)
         axes.set_xlabel("iteration")
         axes.grid(alpha=0.3)
         if axes.has_data():
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     chart.savefig(path, dpi=110)
     pyplot.close(chart)
 
