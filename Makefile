@@ -42,9 +42,10 @@ demo: $(VENV)/ready
 	@echo "  what it has learnt   paddleseg-ext report --config $(DEMO_CONFIG) --model_path $(DEMO_MODEL) --device cpu"
 	@echo "  to deploy it         paddleseg-ext export --config $(DEMO_CONFIG) --model_path $(DEMO_MODEL) --fold_bn"
 
-# A file's tests share what they train and export, so they stay in one process. One thread each: on pictures this small
-# the threads of a process mostly wait for each other.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+# A file's tests share what they train and export, so they stay in one process; tests/conftest.py orders the files. One
+# thread each: on pictures this small the threads of a process mostly wait for each other.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile \
+    --no-loadscope-reorder
 
 test: $(VENV)/ready-to-test
 	$(PYTEST) $(TESTS)

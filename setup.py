@@ -79,7 +79,7 @@ setup(
         "matplotlib",
         "packaging",
         "pillow",
-        "prettytable",
+        "prettytable>=3.12",
         "tqdm",
     ],
     extras_require={

@@ -3,8 +3,9 @@
     python docs/measure_run.py --config CONFIG --seed 1 --run_dir output --name NAME
 
 writes docs/results/NAME.json: how the network was trained, and mIoU, accuracy, IoU of each class, boundary IoU and
-F-score of its last weights; for a network with an SE branch also how well it knows which classes a picture shows. The
-scalars of the training (it needs --use_vdl) go into NAME.csv. make_figures.py makes the documentation's tables of them.
+F-score of its last weights; for a network with an SE branch also how well it knows which classes a picture shows; the
+median time of a step. The scalars of the training (it needs --use_vdl) go into NAME.csv. make_figures.py makes the
+documentation's tables and curves of them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ import argparse
 import importlib.metadata
 import json
 import os
-import platform
+import runpy
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 from paddleseg_ext.command import UserError, run
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
 
 
 def parse_args():
@@ -27,29 +34,39 @@ def parse_args():
     parser.add_argument("--run_dir", required=True, help="its --save_dir")
     parser.add_argument("--seed", required=True, type=int, help="its --seed")
     parser.add_argument("--name", required=True, help="name of the files in docs/results")
+    parser.add_argument("--ema", action="store_true", help="measure the averaged weights of a training with --use_ema")
     parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
     parser.add_argument("--opts", nargs="+", help="key=value changes of the YAML")
     return parser.parse_args()
 
 
 def main(args):
+    from paddleseg_ext.benchmarks.measuring import conditions
     from paddleseg_ext.builder import load_config, load_network
     from paddleseg_ext.files import write_whole
 
     config = load_config(args.config, opts=args.opts)
-    weights = Path(args.run_dir) / f"iter_{config.iters}" / "model.pdparams"
+    model = "ema_model" if args.ema else "model"
+    weights = Path(args.run_dir) / f"iter_{config.iters}" / f"{model}.pdparams"
     if not weights.is_file():
         raise UserError(f"--run_dir {args.run_dir}: no {weights.name} of iteration {config.iters}: train to its end")
     network = load_network(config, str(weights), args.device)
-    config_path = os.path.relpath(os.path.realpath(args.config), Path(__file__).resolve().parents[1])
+    config_path = os.path.relpath(os.path.realpath(args.config), ROOT)
+    where = conditions(args.device, 1)
+    flags = f"--device {args.device} --seed {args.seed} --do_eval --use_vdl{' --use_ema' if args.ema else ''}"
+    changes = [change for change in args.opts or () if "dataset_root" not in change]  # where a machine has its data
+    if changes:
+        flags += f" --opts {' '.join(changes)}"
+    scalars = runpy.run_path(str(ROOT / "tools" / "training_curves.py"))["read_scalars"](args.run_dir)
     result = {
         "config": config_path,
-        "command": f"paddleseg-ext train --config {config_path} --device cpu --seed {args.seed} --do_eval --use_vdl",
+        "command": f"paddleseg-ext train --config {config_path} {flags}",
         "seed": args.seed,
         "iterations": config.iters,
-        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "machine": f"{where['processor']}, {where['cores']} cores",
         "stack": {name: importlib.metadata.version(name) for name in ("paddlepaddle", "paddleseg")},
-        "best_val_mIoU": best_score(args.run_dir),
+        "seconds_per_step": round(seconds_per_step(scalars), 3),
+        "best_val_mIoU": best_score(args.run_dir, model),
         **{split: measure(network, config, split) for split in ("val", "test")},
     }
     RESULTS.mkdir(exist_ok=True)
@@ -61,9 +78,9 @@ def main(args):
 def measure(network, config, split: str) -> dict:
     """The scores of `network` on a split, in percent with two digits."""
     from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries
-    from paddleseg_ext.analysis.class_presence import average_precision, predict_presence
-    from paddleseg_ext.analysis.pictures import Classes
+    from paddleseg_ext.analysis.class_presence import average_precision, predict_present_classes
     from paddleseg_ext.builder import Builder
+    from paddleseg_ext.datasets.description import Classes
 
     config.dic["val_dataset"]["mode"] = split
     dataset = Builder(config).val_dataset
@@ -78,7 +95,7 @@ def measure(network, config, split: str) -> dict:
         },
     }
     if hasattr(network, "se_layer"):
-        precision, prior = average_precision(*predict_presence(network, dataset))
+        precision, prior = average_precision(*predict_present_classes(network, dataset))
         result["presence"] = {"average_precision": percent(precision), "prior": percent(prior)}
     return result
 
@@ -87,36 +104,24 @@ def percent(share: float) -> float:
     return round(100 * float(share), 2)
 
 
-def best_score(run_dir: str) -> dict:
+def seconds_per_step(scalars: dict[str, dict[int, float]]) -> float:
+    """The median over the lines of the log, data included."""
+    return statistics.median(scalars["Seconds per step/all"].values())
+
+
+def best_score(run_dir: str, model: str = "model") -> dict:
     """The best mIoU on the validation pictures during the training, and its iteration."""
     newest = max(Path(run_dir).glob("iter_*/scores.json"), key=lambda path: int(path.parent.name.split("_")[1]))
-    score, iteration = json.loads(newest.read_text())["model"]
+    score, iteration = json.loads(newest.read_text())[model]
     return {"mIoU": percent(score), "iteration": iteration}
 
 
 def write_curves(run_dir: str, path: Path) -> None:
     """The scalars that the training logged for VisualDL, a line an iteration."""
-    import runpy
-    import shutil
-    import sys
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
-        sys.argv = ["training_curves", "--log_dir", run_dir, "--save_dir", folder]
-        try:
-            runpy.run_path(str(Path(__file__).parents[1] / "tools" / "training_curves.py"), run_name="__main__")
-        except SystemExit as end:
-            if end.code:
-                raise
+        tool = [sys.executable, str(ROOT / "tools" / "training_curves.py"), "--log_dir", run_dir, "--save_dir", folder]
+        subprocess.run(tool, check=True, stdout=subprocess.DEVNULL)
         shutil.copyfile(Path(folder) / "training.csv", path)
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

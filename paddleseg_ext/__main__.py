@@ -3,7 +3,7 @@
 python -m paddleseg_ext [--repairs all] tools/train.py --config CONFIG
 python -m paddleseg_ext [--repairs all] -m paddle.distributed.launch --nproc_per_node 2 tools/train.py --config CONFIG
 
-The processes that the script starts are served, too.
+It works for the processes that the script starts, too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
     choose_mkl_path()
     if args.repairs is not None:
         os.environ[REPAIRS_SWITCH] = args.repairs
-    _serve_children()
+    _register_in_children()
     if args.module:
         sys.argv = args.module
         runpy.run_module(args.module[0], run_name="__main__", alter_sys=True)
@@ -52,7 +52,7 @@ def main() -> None:
         runpy.run_path(script, run_name="__main__")
 
 
-def _serve_children() -> None:
+def _register_in_children() -> None:
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "children")
     paths = [folder, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

@@ -33,6 +33,9 @@ def binary_boundary(labels: paddle.Tensor, width: int = DEFAULT_WIDTH, ignore_in
 
     Returns:
         bool (N, H, W).
+
+    Raises:
+        ValueError: labels of another shape, or a `width` below 1.
     """
     if labels.ndim != 3:
         raise ValueError(f"labels have the shape {list(labels.shape)}; expected (N, H, W)")
@@ -50,7 +53,14 @@ def binary_boundary(labels: paddle.Tensor, width: int = DEFAULT_WIDTH, ignore_in
 def class_boundary(
     labels: paddle.Tensor, num_classes: int, width: int = DEFAULT_WIDTH, ignore_index: int = 255
 ) -> paddle.Tensor:
-    """For each class c the pixels of c inside the band of `binary_boundary`: bool (N, num_classes, H, W)."""
+    """For each class c the pixels of c inside the band of `binary_boundary`, whose arguments are the same.
+
+    Returns:
+        bool (N, num_classes, H, W).
+
+    Raises:
+        ValueError: see `binary_boundary`.
+    """
     band = binary_boundary(labels, width, ignore_index).unsqueeze(1)
     classes = paddle.arange(num_classes, dtype=labels.dtype).reshape([1, num_classes, 1, 1])
     return (labels.unsqueeze(1) == classes) & band
@@ -89,40 +99,67 @@ def rims(labels: paddle.Tensor) -> paddle.Tensor:
     return functools.reduce(paddle.logical_or, [labels != other for other in others])
 
 
-def squared_distances(marks: paddle.Tensor, exact: int = 22) -> paddle.Tensor:
-    """The squared Euclidean distance of every pixel to the nearest marked one of its picture.
+def squared_distances(
+    marks: paddle.Tensor, places: tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor] | None = None, exact: int = 22
+) -> paddle.Tensor:
+    """The squared Euclidean distance of pixels to the nearest marked one of their picture.
 
     Exact up to `exact` pixels (and 4096 at most, for float32). Further away it may be too long where isolated marks
     are nearest, which no pixel was in label maps of blocks and 1 in 1000 was among randomly marked pixels.
 
     Columns are measured first, by doubled steps. Rows then look for the best column: by jump flooding (Rong and Tan,
     "Jump flooding in GPU with applications to Voronoi diagram and distance transform", 2006), whose cost does not
-    depend on the distances, and all columns up to `exact` pixels away, one by one.
+    depend on the distances, and, for the pixels asked for, all columns up to `exact` pixels away, one by one.
 
     Args:
         marks: bool (N, H, W).
+        places: of P patches of R rows and C columns the pictures (P, 1, 1), the rows (P, R, 1) and the columns
+            (P, 1, C), these one after another; None is all pixels. Outside of a picture the result means nothing.
 
     Returns:
-        float32 (N, H, W) of whole numbers; `FAR` or more in a picture without a mark.
+        float32 (P, R, C), or (N, H, W), of whole numbers; `FAR` or more in a picture without a mark.
     """
     n, height, width = marks.shape
-    # what is compared lies along the first axis, where a shifted map is a piece of memory
+    if places is None:
+        rows = paddle.arange(height).reshape([1, height, 1]).expand([n, height, 1])
+        places = paddle.arange(n).reshape([n, 1, 1]), rows, paddle.arange(width).reshape([1, 1, width])
+    # shifts are along the first axis, where a shifted map is one piece of memory
     column = (FAR**0.5 * (~marks).astype("float32")).transpose([1, 0, 2]).reshape([height, n * width])
     for step in _powers_of_two(height):
         column = paddle.minimum(column, paddle.minimum(*_shifted(column, step)) + step)
-
     squared = column.square().reshape([height, n, width]).transpose([2, 1, 0]).reshape([width, n * height])
-    here = paddle.arange(width, dtype="float32").unsqueeze(1).expand_as(squared) + 0  # whole, not a view
-    best, site, place = squared, squared, here  # of the best column known: its square, its place
-    for step in reversed(_powers_of_two(width)):
+    return _nearest_of_row(_jump_flooding(squared), squared, n, places, min(exact, width - 1))
+
+
+def _jump_flooding(squared: paddle.Tensor) -> paddle.Tensor:
+    """The least of `squared` + (its distance along the first axis)² that is found by jumping: (L, M) to (L, M)."""
+    here = paddle.arange(squared.shape[0], dtype="float32").unsqueeze(1).expand_as(squared) + 0  # whole, not a view
+    best, site, place = squared, squared, here  # of the best known: the sum, the term, where it is
+    for step in reversed(_powers_of_two(squared.shape[0])):
         for other, other_place in zip(_shifted(site, step), _shifted(place, step)):
             distance = other + (here - other_place).square()
             better = distance < best
             best = paddle.minimum(distance, best)
             site, place = paddle.where(better, other, site), paddle.where(better, other_place, place)
-    for step in range(1, min(exact, width - 1) + 1):
-        best = paddle.minimum(best, paddle.minimum(*_shifted(squared, step)) + step**2)
-    return best.reshape([width, n, height]).transpose([1, 2, 0])
+    return best
+
+
+def _nearest_of_row(best: paddle.Tensor, squared: paddle.Tensor, n: int, places: tuple, exact: int) -> paddle.Tensor:
+    """`best` or, where it is less, `squared` + distance² of a column up to `exact` away: (W, N · H) to (P, R, C)."""
+    picture, rows, columns = places
+    width, lines = squared.shape
+    patches, reach, count = rows.shape[0], rows.shape[1], columns.shape[2]
+    height = lines // n
+    line = (picture * height + rows.clip(0, height - 1)).squeeze(-1).transpose([1, 0])
+    # a column outside stands for its nearest one inside, which is nearer than that and looked at as well
+    wide = paddle.arange(-exact, count + exact).unsqueeze(1) + columns[:, 0, :1].transpose([1, 0])
+    index = (wide.clip(0, width - 1).unsqueeze(1) * lines + line).reshape([count + 2 * exact, reach * patches])
+    best = best.flatten().gather(index[exact : exact + count].flatten()).reshape([count, reach * patches])
+    terms = squared.flatten().gather(index.flatten()).reshape(index.shape)
+    for step in range(1, exact + 1):
+        before, after = terms[exact - step : exact - step + count], terms[exact + step : exact + step + count]
+        best = paddle.minimum(best, paddle.minimum(before, after) + step**2)
+    return best.reshape([count, reach, patches]).transpose([2, 1, 0])
 
 
 def _powers_of_two(side: int) -> list[int]:

@@ -14,6 +14,7 @@ import yaml
 from paddleseg.cvlibs import Config, SegBuilder
 from paddleseg.utils import logger, utils
 
+from paddleseg_ext.checkpoints import numbered_checkpoints
 from paddleseg_ext.command import UserError, nearest, one_line
 from paddleseg_ext.data_tools.sample_errors import checked_list, name_files_in_errors
 from paddleseg_ext.datasets.pairing import read_list
@@ -49,8 +50,7 @@ def find_run(config: str | None, model_path: str | None) -> tuple[str | None, st
 
 
 def _weights_in(folder: str) -> str:
-    checkpoints = [path for path in Path(folder).glob(f"iter_*/{WEIGHTS}") if path.parent.name[5:].isdigit()]
-    newest_first = sorted(checkpoints, key=lambda path: -int(path.parent.name[5:]))
+    newest_first = [Path(path, WEIGHTS) for _, path in reversed(numbered_checkpoints(folder))]
     for path in (Path(folder, WEIGHTS), Path(folder, "best_model", WEIGHTS), *newest_first):
         if path.is_file():
             return str(path)

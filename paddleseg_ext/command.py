@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from typing import Callable
+from collections.abc import Callable
 
 from paddleseg_ext.cpu import choose_mkl_path
 
@@ -62,14 +62,14 @@ def _user_error_behind(error: BaseException) -> BaseException:
 
 
 def one_line(error: BaseException) -> str:
-    """The last telling line of an error's text: PaddleSeg's builder and Paddle's workers nest messages in many."""
+    """The last line of an error's text that means something: PaddleSeg and Paddle wrap messages in many lines."""
     lines = [re.sub(r"^([\w.]+(Error|Exception): )+", "", line.strip()) for line in str(error).splitlines()]
     lines = [line for line in lines if line.strip("-=^~ ") and not line.startswith(("[Hint:", "(at ", "[operator <"))]
     return lines[-1] if lines else type(error).__name__
 
 
 def nearest(name: str, known) -> str:
-    """``; did you mean 'SANet'?`` for a close miss, else the known names."""
+    """``did you mean 'SANet'?`` for a near miss, else the known names."""
     known = sorted(known)
     lower = {k.lower(): k for k in known}
     close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)

@@ -35,13 +35,16 @@ def mkl_advice() -> str | None:
 
 def is_amd_with_avx2(cpuinfo: str = "/proc/cpuinfo") -> bool:
     """Whether this is a Linux machine with an AMD processor that has AVX2."""
-    if platform.machine() != "x86_64":
-        return False
+    about = processor(cpuinfo)
+    is_amd = platform.machine() == "x86_64" and about.get("vendor_id") == "AuthenticAMD"
+    return is_amd and "avx2" in about.get("flags", "").split()
+
+
+def processor(cpuinfo: str = "/proc/cpuinfo") -> dict[str, str]:
+    """What Linux says about the first processor ("vendor_id", "model name", "flags", ...); nothing elsewhere."""
     try:
         with open(cpuinfo, encoding="utf-8", errors="replace") as file:
-            processor = file.read().split("\n\n")[0]
+            lines = file.read().split("\n\n")[0].splitlines()
     except OSError:
-        return False
-    lines = (line.split(":", 1) for line in processor.splitlines() if ":" in line)
-    fields = {name.strip(): value.split() for name, value in lines}
-    return fields.get("vendor_id") == ["AuthenticAMD"] and "avx2" in fields.get("flags", [])
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -18,13 +18,13 @@ from PIL import Image
 from paddleseg_ext.command import UserError, one_line
 
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "GIF")
-"""What Pillow is to recognise: other formats are none that data sets have, and some start programs (EPS)."""
+"""What Pillow may open: data sets have no other formats, and some of those start programs (EPS)."""
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""Of the files that the tools take for pictures; PaddleSeg's own stop at BMP."""
+"""The files that the tools take for pictures; PaddleSeg's own tools know neither TIFF nor WebP."""
 
-NO_NAME = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\ufeff")
-"""Control characters, ends of lines, bytes that are no UTF-8, and a byte order mark."""
+NOT_IN_NAMES = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\ufeff")
+"""What no file name may hold: control characters, line ends, bytes that are not UTF-8, a byte order mark."""
 
 PIXELS_PER_BYTE = 10_000
 """More than any file holds: a PNG of one colour reaches 8256 (1-bit), a JPEG 512."""
@@ -33,7 +33,7 @@ MAX_YAML_NODES = 100_000
 
 
 def read_bytes(path: str) -> bytes:
-    """Raises `UserError` if there is no such file, or nothing in it."""
+    """The content of a file; raises `UserError` if it is missing or empty."""
     if not os.path.isfile(path):
         raise UserError(f"{path}: there is no such file")
     with open(path, "rb") as file:
@@ -89,10 +89,10 @@ def below(root: str | os.PathLike, name: str, outside: bool = False) -> str:
     """The path of a file that another file names, relative to `root` or not; in `root` unless `outside` is allowed.
 
     Raises:
-        ValueError: no name that a file can have, or one outside of `root`.
+        ValueError: `name` cannot be a file name, or leads out of `root`.
     """
-    if NO_NAME.search(name):
-        raise ValueError(f"{name[:80]!a}: not the name of a file: expected UTF-8 without control characters or a BOM")
+    if NOT_IN_NAMES.search(name):
+        raise ValueError(f"{name[:80]!a} is not a file name: expected UTF-8 without control characters or a BOM")
     path = os.path.normpath(os.path.join(root, name))
     first = os.path.relpath(path, root or os.curdir).split(os.sep)[0]
     if first == os.pardir:
@@ -152,13 +152,13 @@ def require_end(picture: Image.Image) -> None:
 def orientation(picture: Image.Image) -> int:
     """The EXIF orientation that OpenCV applies to a picture when it reads it; 1: none.
 
-    A PNG that is not decoded yet tells it only if it stands before the pixels, where it usually does.
+    In a PNG that is not decoded yet it is found only in front of the pixels, where it usually is.
     """
     try:
-        # asked for the EXIF that it does not have, a PNG is decoded whole to look for it behind the pixels
+        # Pillow would decode a PNG without EXIF to the end, to look for it behind the pixels
         has_it = picture.format != "WEBP" and (picture.format != "PNG" or "exif" in picture.info)
         return (picture.getexif().get(0x0112) or 1) if has_it else 1
-    except Exception:  # damaged EXIF, which OpenCV passes over
+    except Exception:  # damaged EXIF, which OpenCV ignores
         return 1
 
 
@@ -178,10 +178,10 @@ def read_image(path: str) -> np.ndarray:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """The name to write a file under that is to stand at `path`, whole or not at all.
+    """A temporary name: the file that is written there appears at `path` at the end, whole or not at all.
 
     Each writer has a name of its own, so that two that write the same path at once do not write into each other's
-    file. On the disk before it is renamed: otherwise a power cut may leave the new name with nothing in it.
+    file. The file is on the disk before it is renamed: otherwise a power cut may leave `path` with nothing in it.
     """
     partial = f"{path}.{secrets.token_hex(4)}.part"
     try:
@@ -196,7 +196,7 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 
 
 def is_left_over(path: str) -> bool:
-    """Whether `path` is what a writer that was killed has left: nobody has written into it for ten minutes."""
+    """Whether a writer that was killed left this temporary file behind: it has not changed for ten minutes."""
     return re.search(r"\.[0-9a-f]{8}\.part$", path) is not None and os.path.getmtime(path) < time.time() - 600
 
 

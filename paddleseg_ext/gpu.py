@@ -1,4 +1,4 @@
-"""Whether the installed Paddle has kernels for this machine's GPUs, and the line that installs one that has."""
+"""Whether the installed Paddle has kernels for this machine's GPUs, and the command that installs one that has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def install_line(capability: tuple[int, int]) -> str:
 
 
 def built_for(archs: Sequence[str | int]) -> tuple[int, ...]:
-    """The architectures of a wheel as numbers: 86 for compute capability 8.6; of PyPI's if it names none."""
+    """The architectures of a wheel as numbers: 86 for compute capability 8.6; PyPI's if it names none."""
     return tuple(int(arch) for arch in archs) or PYPI_WHEEL
 
 

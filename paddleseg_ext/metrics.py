@@ -17,8 +17,8 @@ def calculate_area(
         pred: predicted classes, integers (N, H, W) or (N, 1, H, W).
         label: their labels, integers of the same shape.
         num_classes: K.
-        ignore_index: the label of pixels that do not count. Other values out of 0 to K - 1 belong to no class: such a
-            prediction still leaves its label counted, and such a label its prediction.
+        ignore_index: the label of pixels that do not count. Other values outside of 0 to K - 1 belong to no class; the
+            label of such a prediction counts, and so does the prediction for such a label.
 
     Returns:
         intersection, prediction and label areas, each int64 (K,).

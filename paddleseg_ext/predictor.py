@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Union, overload
+from typing import TypeAlias, overload
 
 import numpy as np
 from PIL import Image
 
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.builder import find_run, load_config
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.files import read_image
 from paddleseg_ext.segmenter import Segmenter
 
 __all__ = ["Predictor"]
 
-Picture = Union[str, os.PathLike, Image.Image, np.ndarray]
+Picture: TypeAlias = "str | os.PathLike | Image.Image | np.ndarray"
 
 
 class Predictor:
@@ -66,7 +66,7 @@ class Predictor:
 
 
 def as_bgr(picture: Picture) -> np.ndarray:
-    """A picture as uint8 BGR (H, W, 3)."""
+    """A picture as uint8 BGR (H, W, 3); raises `ValueError` for anything that is not one."""
     if isinstance(picture, (str, os.PathLike)):
         return read_image(os.fspath(picture))
     if isinstance(picture, Image.Image):

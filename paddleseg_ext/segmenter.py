@@ -1,4 +1,4 @@
-"""A picture through a network: prepared, segmented, and back at its own size. Everything here goes this one way."""
+"""From a picture to logits and classes at its own size, for all tools alike."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Segmenter:
     """
 
     workers = 2
-    """Threads that are worth their while: one runs the network, the other reads and draws."""
+    """Threads worth having: one runs the network, the other reads and draws."""
 
     def __init__(self, model: nn.Layer, transforms: list, test_config: dict | None = None):
         self.model = model
@@ -80,7 +80,7 @@ class Segmenter:
 def prepare(image: np.ndarray, transforms: Compose) -> dict:
     """``transforms({"img": image})`` of a picture (H, W, 3) BGR.
 
-    Where nothing is done but `Normalize`, it looks up what that makes of the 256 values, in a fifth of the time.
+    Where `Normalize` is the only transform, its results for the 256 values are looked up, in a fifth of the time.
     """
     operations = transforms.transforms
     if [type(operation) for operation in operations] != [Normalize] or not transforms.to_rgb:

@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ paddleseg_ext.register()  # before anything imports paddle: it binds zlib first
 pytest.register_assert_rewrite("network_tester")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items):
+    """Files with many slow tests first, so that no process works on the last of them while the others have none."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import resource
 import time
 import traceback
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paddleseg_ext.command import UserError
 
 SECONDS = 3  # of processor time that a refusal may take; most take milliseconds
-EXAMPLES = 200
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", 60))  # of damage; tests/reliability.py asks for more
 fuzzed = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
@@ -27,6 +27,18 @@ def damage(content, how):
     for place, value in places:
         damaged[place] = value
     return bytes(damaged[:end])
+
+
+def for_each_damage(path, content, check):
+    """Call `check` for `EXAMPLES` ways to damage `content`, each of them written to `path`."""
+
+    @fuzzed
+    @given(damages(len(content)))
+    def damaged(how):
+        path.write_bytes(damage(content, how))
+        check()
+
+    damaged()
 
 
 def reads_or_refuses(read, path, errors=UserError):

@@ -1,21 +1,17 @@
 """The boundary difference over union loss: the authors' numbers, a plain statement of the rule, gradients."""
 
-import math
-
 import numpy as np
 import paddle
 import pytest
 import reference_support
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from loss_support import IGNORE, batches, check_finite, wrong_input
 from test_active_boundary import smooth_logits, value_and_gradient
 from test_boundary_losses import numerical_gradient
 
 from paddleseg_ext import BoundaryDoULoss
 from paddleseg_ext.losses.boundary_dou import boundary_dou
-
-IGNORE = 255
 
 
 def plain_loss(logits, labels):
@@ -65,34 +61,18 @@ def test_gradient_is_the_numerical_one():
 
 @settings(deadline=None, max_examples=40)
 @given(
-    hnp.arrays(
-        np.int64,
-        st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9)),
-        elements=st.sampled_from([0, 1, 2, IGNORE]),
-    ),
+    batches(9),
     st.sampled_from([0, 1, 1e4]),
     st.sampled_from(["float32", "bfloat16"]),
 )
 def test_finite_for_every_batch(labels, size, dtype):
-    check_finite(labels, size, dtype)
+    check_finite(BoundaryDoULoss(), labels, size, dtype)
 
 
 @pytest.mark.parametrize("value", [0, 2, IGNORE])
 def test_finite_for_one_value_alone(value):
-    loss = check_finite(np.full((2, 8, 8), value), 1)
+    loss = check_finite(BoundaryDoULoss(), np.full((2, 8, 8), value), 1)
     assert value != IGNORE or loss == 1
-
-
-def check_finite(labels, size, dtype="float32"):
-    n, h, w = labels.shape
-    logits = size * np.random.default_rng(0).standard_normal((n, 3, h, w))
-    logits = paddle.to_tensor(logits.astype("float32")).astype(dtype)
-    logits.stop_gradient = False
-    loss = BoundaryDoULoss()(logits, paddle.to_tensor(labels))
-    assert loss.shape == [] and loss.dtype == paddle.float32
-    loss.backward()
-    assert math.isfinite(float(loss)) and bool(paddle.isfinite(logits.grad.astype("float32")).all())
-    return float(loss)
 
 
 def test_mixed_precision_and_static_graph_give_the_same():
@@ -118,14 +98,7 @@ def test_labels_of_no_class_count_as_wrong():
     assert value == pytest.approx(plain_loss(logits, labels), rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    "shape, labels, message",
-    [
-        ((1, 3, 8, 8), np.zeros((1, 8, 9), "int64"), r"\[1, 3, 8, 8\], labels \[1, 8, 9\]"),
-        ((1, 3, 8, 8), np.zeros((1, 8, 8), "float32"), "float32; expected integers"),
-        ((1, 1, 8, 8), np.zeros((1, 8, 8), "int64"), r"\[1, 1, 8, 8\]: one class"),
-    ],
-)
+@wrong_input
 def test_wrong_input_is_named(shape, labels, message):
     with pytest.raises(ValueError, match=message):
         BoundaryDoULoss()(paddle.zeros(shape), paddle.to_tensor(labels))

@@ -10,8 +10,8 @@ from paddleseg_ext.analysis.boundary_pictures import (
     label_boundary,
     mark_boundary,
 )
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.builder import load_config
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.files import read_image
 from paddleseg_ext.segmenter import Segmenter
 

@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from loss_support import IGNORE, batches
 from paddleseg.cvlibs import manager
 from paddleseg.models.losses import OhemCrossEntropyLoss
 from reference_support import image, labels, numbers
@@ -20,12 +20,12 @@ from paddleseg_ext import (
     EdgeLabelBCELoss,
     MultiClassBoundaryLoss,
     WeightedOhemCrossEntropyLoss,
+    losses,
 )
 from paddleseg_ext.boundary import binary_boundary
 from paddleseg_ext.losses.boundary import balanced_bce
 from paddleseg_ext.losses.ohem import ohem_cross_entropy
 
-IGNORE = 255
 LABELS = np.array([[[0, 0, 1, 1, 2, IGNORE], [0, 0, 1, 1, 2, IGNORE], [0, 0, 0, 1, 2, 2], [0, 0, 0, 1, 2, 2]]])
 
 
@@ -226,11 +226,7 @@ def test_gradient_is_the_numerical_one(name):
 
 @settings(deadline=None, max_examples=40)
 @given(
-    hnp.arrays(
-        np.int64,
-        st.tuples(st.integers(1, 2), st.integers(1, 7), st.integers(1, 7)),
-        elements=st.sampled_from([0, 1, 2, IGNORE]),
-    ),
+    batches(7),
     st.sampled_from([1, 30, 1000]),
 )
 def test_finite_for_every_batch(labels, scale):
@@ -335,15 +331,8 @@ def test_senseless_hard_pixels_are_refused(arguments):
 
 
 def test_registered():
-    for cls in (
-        AllPixelCrossEntropyLoss,
-        BoundaryAwareOhemCrossEntropyLoss,
-        BoundaryBCELoss,
-        EdgeLabelBCELoss,
-        MultiClassBoundaryLoss,
-        WeightedOhemCrossEntropyLoss,
-    ):
-        assert manager.LOSSES[cls.__name__] is cls
+    for name in losses.__all__:
+        assert manager.LOSSES[name] is getattr(losses, name)
 
 
 @pytest.mark.parametrize("loss", [BoundaryBCELoss(), MultiClassBoundaryLoss(), BoundaryAwareOhemCrossEntropyLoss()])

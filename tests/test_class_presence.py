@@ -6,7 +6,7 @@ import pytest
 from paddleseg.models.backbones import ResNet18_vd
 
 from paddleseg_ext import EncNet
-from paddleseg_ext.analysis.class_presence import predict_presence, presence_table
+from paddleseg_ext.analysis.class_presence import precision_table, predict_present_classes
 from paddleseg_ext.command import UserError
 
 NAMES = ("everywhere", "ranked", "nowhere")
@@ -16,7 +16,7 @@ def test_table():
     present = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 0, 0]])
     scores = np.zeros((4, 3))
     scores[:, 1] = [0.9, 0.8, 0.7, 0.1]  # hit, miss, hit: precision 1 and 2/3 at the hits
-    rows = [line.split() for line in presence_table(scores, present, NAMES).splitlines()]
+    rows = [line.split() for line in precision_table(scores, present, NAMES).splitlines()]
     assert rows[1:] == [
         ["everywhere", "1.0000", "-"],
         ["ranked", "0.5000", "0.8333"],
@@ -27,7 +27,7 @@ def test_table():
 
 def test_nothing_to_rank():
     with pytest.raises(UserError, match="all of the 2 pictures or in none"):
-        presence_table(np.zeros((2, 3)), np.array([[1, 1, 0]] * 2), NAMES)
+        precision_table(np.zeros((2, 3)), np.array([[1, 1, 0]] * 2), NAMES)
 
 
 class Pictures(list):
@@ -45,7 +45,7 @@ def test_prediction():
     model = EncNet(3, ResNet18_vd(), num_codes=4, mid_channels=16)
     model.eval()
     dataset = pictures()
-    scores, present = predict_presence(model, dataset)
+    scores, present = predict_present_classes(model, dataset)
     assert present.tolist() == [[1, 1, 0], [0, 0, 1]]
     encoded = []
     model.enc_module.register_forward_post_hook(lambda layer, inputs, outputs: encoded.append(outputs[0]))
@@ -59,4 +59,4 @@ def test_network_without_se_branch():
     model = EncNet(3, ResNet18_vd(), num_codes=4, mid_channels=16, use_se_loss=False)
     model.eval()
     with pytest.raises(UserError, match="no output that predicts which classes"):
-        predict_presence(model, pictures())
+        predict_present_classes(model, pictures())

@@ -1,13 +1,13 @@
 """The context modules: what they compute, that they train, export, and can be chosen in a YAML."""
 
-import subprocess
-import sys
+import json
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 from paddleseg.cvlibs import manager
+from picture_support import run_tool
 
 from paddleseg_ext import APPPM, DAPPM, SPPFTAB, BiAttentionFusion, SlimDAPPM, SPPFTABAdd
 from paddleseg_ext.layers.pyramid_pooling import TAB_FORMS, average_pool
@@ -25,8 +25,9 @@ def module(request):
     return cls(in_channels=8, branch_channels=4, out_channels=6, **arguments)
 
 
-def test_registered(module):
-    assert manager.MODELS[type(module).__name__] is type(module)
+def test_registered():
+    for cls, _ in MODULES.values():
+        assert manager.MODELS[cls.__name__] is cls
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (5, 9)])
@@ -81,13 +82,12 @@ def test_unknown_tab_is_named():
 
 
 @pytest.mark.slow
-def test_table_of_all_modules():
+def test_table_of_all_modules(tmp_path, capsys):
     config = ROOT / "configs" / "sanet" / "sanet_s_camvid_320x240_2k.yml"
-    command = [sys.executable, str(ROOT / "tools" / "context_table.py"), "--config", str(config)]
-    command += ["--runs", "1", "--image_size", "64", "64", "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("| ") and ":--" not in line]
+    run_tool("context_table", config=config, runs=1, image_size=[64, 64], save_dir=tmp_path)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ") and ":--" not in line]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[0] for row in rows] == ["context", *MODULES]
     assert rows[1][1] == "2.50" and rows[1][4] == "8.26"
+    written = json.loads((tmp_path / "context_table.json").read_text())["modules"]
+    assert [f"{module['module: parameters, M']:.2f}" for module in written] == [row[1] for row in rows[1:]]

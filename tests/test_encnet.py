@@ -93,8 +93,16 @@ def test_parity_with_paddleseg_resnet50(tmp_path, add_lateral, use_se_loss):
     )
 
 
+@pytest.fixture
+def zero_weights():
+    """Random ones take most of the time that it takes to build a ResNet."""
+    paddle.nn.initializer.set_global_initializer(paddle.nn.initializer.Constant(0.0))
+    yield
+    paddle.nn.initializer.set_global_initializer(None)
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_config(path):
+def test_config(path, zero_weights):
     config = Config(str(path))
     config.dic["model"]["backbone"]["pretrained"] = None  # no downloads in tests
     builder = SegBuilder(config)

@@ -1,23 +1,20 @@
-"""The tools and PaddleSeg's own functions on a small data set, in processes of their own."""
+"""The tools on a small data set, from the first training to the exported network, in processes of their own."""
 
 import contextlib
 import io
 import runpy
-import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from process_support import TOOLS, start, tool
 
 from paddleseg_ext.command import run
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZE = (96, 64)  # width, height
 CLASSES = 4
 
@@ -98,36 +95,12 @@ def write_config(data, path, model="SANet", iters=4, **changes):
     return path
 
 
-def tool(name, *flags, launch=(), status=0):
-    """Run a tool; returns what it printed."""
-    done = subprocess.run(
-        [sys.executable, *launch, str(ROOT / "tools" / f"{name}.py"), *map(str, flags)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == status, done.stdout[-3000:]
-    return done.stdout
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_train_resume_evaluate_predict_export(model, data, tmp_path):
     config, output = write_config(data, tmp_path / "config.yml", model), tmp_path / "output"
-    train = (
-        "train",
-        "--config",
-        config,
-        "--device",
-        "cpu",
-        "--save_dir",
-        output,
-        "--save_interval",
-        2,
-        "--log_iters",
-        1,
-    )
+    on_cpu = ("--config", config, "--device", "cpu")
+    train = (tmp_path, "train", *on_cpu, "--save_dir", output, "--save_interval", 2, "--log_iters", 1)
     told = tool(*train, "--do_eval", "--use_vdl", "--use_ema", "--num_workers", 2, "--seed", 1)
     assert "iter: 4/4" in told and "best validation mIoU" in told
     assert (output / "best_model" / "model.pdparams").is_file() and list(output.glob("vdlrecords.*.log"))
@@ -136,7 +109,7 @@ def test_train_resume_evaluate_predict_export(model, data, tmp_path):
     assert "iter: 5/6" in told and "iter: 4/6" not in told
 
     weights = output / "iter_6" / "model.pdparams"
-    evaluate = ("val", "--config", config, "--device", "cpu", "--model_path", weights)
+    evaluate = (tmp_path, "val", *on_cpu, "--model_path", weights)
     for flags in (
         (),
         ("--aug_eval", "--scales", 0.75, 1.0, "--flip_horizontal"),
@@ -144,51 +117,31 @@ def test_train_resume_evaluate_predict_export(model, data, tmp_path):
     ):
         assert "mIoU: 0." in tool(*evaluate, *flags)
 
-    tool("predict", "--config", config, "--device", "cpu", "--model_path", weights, "--image_path", data / "images",
-         "--save_dir", tmp_path / "predictions")  # fmt: skip
+    flags = ("--image_path", data / "images", "--save_dir", tmp_path / "predictions")
+    tool(tmp_path, "predict", *on_cpu, "--model_path", weights, *flags)
     pictures = sorted((tmp_path / "predictions" / "pseudo_color_prediction").glob("*.png"))
     assert len(pictures) == 11
     for path in pictures:
         with Image.open(path) as picture:
             assert picture.size == SIZE
 
-    tool("export", "--config", config, "--model_path", weights, "--save_dir", tmp_path / "exported")
+    tool(tmp_path, "export", "--config", config, "--model_path", weights, "--save_dir", tmp_path / "exported")
     deploy = yaml.safe_load((tmp_path / "exported" / "deploy.yaml").read_text())["Deploy"]
     assert (tmp_path / "exported" / deploy["model"]).is_file()
 
 
 @pytest.mark.slow
-def test_two_processes(data, tmp_path):
-    config, output = write_config(data, tmp_path / "config.yml"), tmp_path / "output"
-    launch = ("-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log"))
-    tool(
-        "train",
-        "--config",
-        config,
-        "--device",
-        "cpu",
-        "--do_eval",
-        "--save_dir",
-        output,
-        "--log_iters",
-        1,
-        launch=launch,
-    )
-    assert (output / "iter_4" / "model.pdopt").is_file()
-
-
-@pytest.mark.slow
 def test_killed_training_goes_on_where_it_was(data, tmp_path):
     config, output = write_config(data, tmp_path / "config.yml", iters=1000), tmp_path / "output"
-    flags = ["--config", config, "--device", "cpu", "--save_dir", output, "--save_interval", "2", "--log_iters", "1"]
-    with subprocess.Popen(
-        [sys.executable, str(ROOT / "tools" / "train.py"), *map(str, flags)], stdout=subprocess.DEVNULL
-    ) as training:
+    flags = ["--config", config, "--device", "cpu", "--save_dir", output, "--save_interval", 2, "--log_iters", 1]
+    training = start(tmp_path / "killed.log", "train", *flags)
+    try:
         while not (output / "iter_6" / "model.pdopt").is_file():
-            assert training.poll() is None, "the training ended by itself"
+            assert training.is_alive(), "the training ended by itself"
             time.sleep(0.05)
-        training.send_signal(signal.SIGKILL)
-    told = tool("train", *flags, "--resume_model", output / "iter_4", "--iters", 6)
+    finally:
+        training.kill()
+    told = tool(tmp_path, "train", *flags, "--resume_model", output / "iter_4", "--iters", 6)
     assert "iter: 5/6" in told and "iter: 4/6" not in told
 
 
@@ -200,7 +153,7 @@ def last_error(told):
 def error_here(name, *flags):
     """The error line of a tool that ends in this process, which is spared another import of Paddle."""
     told = io.StringIO()
-    loaded = runpy.run_path(str(ROOT / "tools" / f"{name}.py"))
+    loaded = runpy.run_path(str(TOOLS / f"{name}.py"))
     with (
         mock.patch.object(sys, "argv", [name, *map(str, flags)]),
         contextlib.redirect_stderr(told),
@@ -246,7 +199,7 @@ def test_bad_input_ends_in_one_line(case, num_workers, data, tmp_path):
     (tmp_path / "config.yml").write_text(yaml.safe_dump(config))
     flags = ["--config", tmp_path / "config.yml", "--device", "cpu", "--save_dir", tmp_path / "output",
              "--num_workers", num_workers]  # fmt: skip
-    told = last_error(tool("train", *flags, status=1)) if num_workers else error_here("train", *flags)
+    told = last_error(tool(tmp_path, "train", *flags, status=1)) if num_workers else error_here("train", *flags)
     assert expected in told
 
 

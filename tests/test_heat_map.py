@@ -5,7 +5,7 @@ from paddle import nn
 from paddleseg.transforms import Normalize, Padding, Resize
 from picture_support import EVERY_NETWORK, NUM_CLASSES, run_tool, write_config, write_dataset
 
-from paddleseg_ext.analysis.feature_maps import map_shapes, watching
+from paddleseg_ext.analysis.feature_maps import map_shapes, visit_maps
 from paddleseg_ext.analysis.heat_map import box_region, choose_layer, grad_cam, layer_shapes
 from paddleseg_ext.command import UserError
 from paddleseg_ext.files import read_image
@@ -126,7 +126,7 @@ def test_maps_are_named_and_replaced():
 
     model, x = Sum(), paddle.ones([1, 1, 2, 2])
     assert map_shapes(model, x) == {"stages[0]": [1, 1, 2, 2], "stages[1]": [1, 1, 2, 2]}
-    with watching(model, lambda name, value: value * 10 if name == "stages[1]" else None):
+    with visit_maps(model, lambda name, value: value * 10 if name == "stages[1]" else None):
         assert float(model(x).max()) == 21
     assert float(model(x).max()) == 3
 

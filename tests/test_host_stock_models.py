@@ -45,23 +45,6 @@ def has_a_gradient(loss, logits):
     return bool(np.isfinite(logits.grad.numpy()).all() and np.abs(logits.grad.numpy()).max() > 0)
 
 
-def test_on_by_default_is_what_raises_and_nothing_else():
-    needed = {name for name, one in REPAIRS.items() if "stock_models" in one.patch.__module__ and one.needed}
-    of_floats = {
-        "flow_of_floats",
-        "relax_boundary_of_float_labels",
-        "ohem_edge_attention_of_floats",
-        "dual_task_of_floats",
-        "dual_task_in_time",
-        "rmi_of_floats",
-        "point_cross_entropy_of_floats",
-    }
-    expected = of_floats if PADDLE_3 and PADDLESEG_BEFORE_2_9 else set()
-    expected |= {"most_uncertain_points", "interlaced_padding"} if PADDLESEG_BEFORE_2_9 else set()
-    assert needed == expected
-    assert all(REPAIRS[name].is_on for name in needed)
-
-
 @pytest.mark.parametrize(
     "module", [models.sfnet.AlignedModule(8, 4), models.decoupled_segnet.SqueezeBodyEdge(8)], ids=["sfnet", "decoupled"]
 )

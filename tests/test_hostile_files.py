@@ -11,7 +11,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from hostile_support import EXAMPLES, damage, damages, fuzzed, in_little_memory, reads_or_refuses
+from hostile_support import EXAMPLES, damage, damages, for_each_damage, fuzzed, in_little_memory, reads_or_refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from picture_support import write_config, write_dataset
@@ -169,13 +169,7 @@ def test_damaged_files_of_a_data_set(kind, data, record_property):
         sample = reads_or_refuses(read_first, path)
         assert isinstance(sample, UserError) or all((sample[key] == expected[key]).all() for key in ("img", "label"))
 
-    @fuzzed
-    @given(damages(len(whole)))
-    def flipped(how):
-        path.write_bytes(damage(whole, how))
-        reads_or_refuses(read_first, path)
-
-    flipped()
+    for_each_damage(path, whole, lambda: reads_or_refuses(read_first, path))
     record_property("cases", len(whole) // 3 + 1 + EXAMPLES)
 
 
@@ -208,14 +202,11 @@ def test_damaged_labels(name, kind, tmp_path, record_property):
     label.save(path)
     whole = path.read_bytes()
 
-    @fuzzed
-    @given(damages(len(whole)))
-    def flipped(how):
-        path.write_bytes(damage(whole, how))
+    def check():
         classes = reads_or_refuses(DECODERS[name].read, path, ValueError)
         assert isinstance(classes, ValueError) or set(np.unique(classes)) <= {*range(35), 255}
 
-    flipped()
+    for_each_damage(path, whole, check)
     record_property("cases", EXAMPLES)
 
 

@@ -14,7 +14,7 @@ import paddle
 import pytest
 import yaml
 from deploy_support import export_folder, network
-from hostile_support import EXAMPLES, damage, damages, fuzzed, reads_or_refuses
+from hostile_support import EXAMPLES, damage, damages, for_each_damage, fuzzed, reads_or_refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from picture_support import run_tool, write_config, write_dataset
@@ -39,18 +39,12 @@ def test_damaged_configs(config, tmp_path, record_property):
         reads_or_refuses(load_config, path)
 
     @fuzzed
-    @given(damages(len(config)))
-    def flipped(how):
-        path.write_bytes(damage(config, how))
-        reads_or_refuses(load_config, path)
-
-    @fuzzed
     @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
     def anything(content):
         path.write_bytes(content)
         reads_or_refuses(load_config, path)
 
-    flipped()
+    for_each_damage(path, config, lambda: reads_or_refuses(load_config, path))
     anything()
     record_property("cases", len(ends) + 2 * EXAMPLES)
 
@@ -115,13 +109,7 @@ def test_damaged_descriptions(exported, tmp_path, record_property):
         path.write_bytes(content[:end])
         describes_or_refuses(path)
 
-    @fuzzed
-    @given(damages(len(content)))
-    def flipped(how):
-        path.write_bytes(damage(content, how))
-        describes_or_refuses(path)
-
-    flipped()
+    for_each_damage(path, content, lambda: describes_or_refuses(path))
     record_property("cases", len(content) + EXAMPLES)
 
 

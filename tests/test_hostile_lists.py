@@ -8,7 +8,7 @@ import os
 import random
 
 import pytest
-from hostile_support import EXAMPLES, damage, damages, fuzzed, reads_or_refuses
+from hostile_support import EXAMPLES, damage, damages, for_each_damage, fuzzed, reads_or_refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from own_data_support import SIZE, labelme_json
@@ -175,13 +175,7 @@ def test_damaged_split_of_gtav(tmp_path, record_property):
     savemat(path, {"trainIds": [[1]], "valIds": [[]], "testIds": [[]]})
     whole = path.read_bytes()
 
-    @fuzzed
-    @given(damages(len(whole)))
-    def flipped(how):
-        path.write_bytes(damage(whole, how))
-        reads_or_refuses(lambda _: GTAV([], str(tmp_path)), path)
-
-    flipped()
+    for_each_damage(path, whole, lambda: reads_or_refuses(lambda _: GTAV([], str(tmp_path)), path))
     record_property("cases", EXAMPLES)
 
 
@@ -189,13 +183,7 @@ def test_damaged_names_of_classes(tmp_path, record_property):
     path = tmp_path / "classes.txt"
     content = b"\xef\xbb\xbfroad 1 2 3\n\xe5\xa4\xa9 4 5 6\n3 car 250 251 300\n"
 
-    @fuzzed
-    @given(damages(len(content)))
-    def flipped(how):
-        path.write_bytes(damage(content, how))
-        reads_or_refuses(read_classes, path)
-
-    flipped()
+    for_each_damage(path, content, lambda: reads_or_refuses(read_classes, path))
     record_property("cases", EXAMPLES)
 
 
@@ -207,14 +195,11 @@ def test_damaged_json_of_labelme(tmp_path, record_property):
         annotation = Annotation(file)
         return annotation.draw(SIZE, dict.fromkeys(annotation.names, 1), 0)
 
-    @fuzzed
-    @given(damages(len(content)))
-    def flipped(how):
-        path.write_bytes(damage(content, how))
+    def check():
         reads_or_refuses(draw, path)
         is_labelme(str(path))
 
-    flipped()
+    for_each_damage(path, content, check)
     for hostile in (b"[" * 100_000, b'{"shapes": {}}', b'{"shapes": [1], "imageWidth": 1e400, "imageHeight": 1}'):
         path.write_bytes(hostile)
         assert isinstance(reads_or_refuses(draw, path), UserError)

@@ -1,60 +1,69 @@
 """Thousands of iterations with data workers, and workers that die, through PaddleSeg's trainer."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-PROGRAM = """
-import os, signal, sys
 import numpy as np
-import paddleseg_ext, paddle
-from test_trainer import FailingLoss, Network, Noise
+import paddle
+import pytest
 from paddleseg.core import train
+from process_support import finish, start_function
+from test_trainer import FailingLoss, Network, Noise
 
-case, iterations = sys.argv[1], int(sys.argv[2])
 
 class Pictures(Noise):
+    def __init__(self, case):
+        super().__init__(160)  # 80 iterations an epoch, each with new workers
+        self.case = case
+
     def __getitem__(self, index):
-        if case == "killed" and index == 3:
+        if self.case == "killed" and index % 40 == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        if case == "large":
+        if self.case == "large":
             return {"img": np.zeros((3, 1000, 1000), "float32"), "label": np.zeros((1000, 1000), "int64")}
         return super().__getitem__(index)
 
+
 class Watch(FailingLoss):
+    """Tells the memory and the open files of this process every hundred iterations."""
+
     def forward(self, logits, labels):
         if self.iteration % 100 == 0:
-            pages = int(open("/proc/self/statm").read().split()[1])
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
             print("watch", pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(os.listdir("/proc/self/fd")))
         return super().forward(logits, labels)
 
-network = Network()
-train(
-    network, Pictures(40), optimizer=paddle.optimizer.SGD(0.1, parameters=network.parameters()), save_dir=sys.argv[3],
-    losses={"types": [Watch(at=0)], "coef": [1]}, iters=iterations, batch_size=2, save_interval=1000, num_workers=2,
-)
-"""
 
-
-def run(case, iterations, save_dir, before=()):
-    program = [*before, sys.executable, "-c", PROGRAM, case, str(iterations), str(save_dir)]
-    return subprocess.run(
-        program,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+def training(case, iterations, save_dir):
+    network = Network()
+    train(
+        network,
+        Pictures(case),
+        optimizer=paddle.optimizer.SGD(0.1, parameters=network.parameters()),
+        save_dir=save_dir,
+        losses={"types": [Watch(at=0)], "coef": [1]},
+        iters=int(iterations),
+        batch_size=2,
+        save_interval=1000,
+        num_workers=2,
     )
+
+
+def run(case, iterations, save_dir):
+    """Its exit status and what it printed."""
+    log = save_dir / "log.txt"
+    status = finish(start_function(log, training, case, iterations, str(save_dir / "output")))
+    return status, log.read_text()
 
 
 @pytest.mark.slow
 def test_memory_and_files_do_not_grow(tmp_path, record_property):
-    done = run("long", 2000, tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    watched = [tuple(map(float, line.split()[1:])) for line in done.stdout.splitlines() if line.startswith("watch")]
+    status, told = run("long", 2000, tmp_path)
+    assert status == 0, told[-2000:]
+    watched = [tuple(map(float, line.split()[1:])) for line in told.splitlines() if line.startswith("watch")]
     memory, files = zip(*watched)
     assert len(watched) == 20
     early, late = max(memory[4:8]), max(memory[-4:])
@@ -65,9 +74,9 @@ def test_memory_and_files_do_not_grow(tmp_path, record_property):
 
 @pytest.mark.slow
 def test_a_killed_worker_is_told(tmp_path):
-    done = run("killed", 20, tmp_path)
-    told = done.stderr.splitlines()[-1]
-    assert done.returncode == 1 and "UserError: num_workers: " in told and "kill" in told.lower()
+    status, told = run("killed", 20, tmp_path)
+    told = told.splitlines()[-1]
+    assert status == 1 and "UserError: num_workers: " in told and "kill" in told.lower()
     assert told.endswith("lower num_workers or batch_size; num_workers 0 shows its error")
 
 
@@ -76,6 +85,13 @@ def test_full_shared_memory_is_told(tmp_path):
     small = "mount -t tmpfs -o size=8m tmpfs /dev/shm"
     if subprocess.run(["unshare", "-m", "sh", "-c", small], capture_output=True).returncode:
         pytest.skip("needs the right to mount a small /dev/shm")
-    done = run("large", 20, tmp_path, before=("unshare", "-m", "sh", "-c", f'{small}; exec "$@"', "sh"))
+    program = f"import sys; from test_long_runs import training; training('large', 20, {str(tmp_path)!r})"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f'{small}; exec "$@"', "sh", sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
     assert done.returncode == 1
     assert "num_workers: the shared memory /dev/shm is full (8 MB): enlarge it" in done.stderr.splitlines()[-1]

@@ -18,15 +18,16 @@ from paddleseg_ext.builder import Builder, drop_pretrained, load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 CURVES = DATA / "loss_curves.json"
-# The relative tolerance after the first iterations. Two versions of Paddle differ by up to 0.11 where OHEM selects
-# pixels, since rounding that moves one over its threshold changes the next step; by 1e-4 at most elsewhere.
+# The factor of the learning rate. At the full rate rounding decides after few iterations, and sooner where OHEM selects
+# pixels, since one that rounding moves over the threshold changes the next step.
 RECIPES = {
-    "sanet/sanet_s_cityscapes_1024x1024_120k": 0.25,
-    "sanet/sanet_s_adamw_camvid_320x240_2k": 0.25,
-    "encnet/encnet_resnet18_os16_camvid_320x240_2k": 1e-3,
-    "boundary/sanet_s_active_boundary_camvid_320x240_2k": 1e-3,
+    "sanet/sanet_s_cityscapes_1024x1024_120k": 0.002,
+    "sanet/sanet_s_adamw_camvid_320x240_2k": 0.002,
+    "encnet/encnet_resnet18_os16_camvid_320x240_2k": 0.02,
+    "boundary/sanet_s_active_boundary_camvid_320x240_2k": 0.02,
 }
-FIRST = 4
+QUICK = "encnet/encnet_resnet18_os16_camvid_320x240_2k"
+TOLERANCE = 2e-3  # Paddle 2.6 and 3.3 differ by up to 7e-4
 ITERS = 20
 SHAPE = (4, 64, 96)
 
@@ -36,11 +37,13 @@ def build(recipe):
     drop_pretrained(config)
     for key in ("warmup_iters", "warmup_start_lr"):  # of 100 iterations: these 20 would learn next to nothing
         config.dic["lr_scheduler"].pop(key, None)
-    config.dic["lr_scheduler"]["learning_rate"] *= 0.02  # at the full rate rounding decides after few iterations
+    config.dic["lr_scheduler"]["learning_rate"] *= RECIPES[recipe]
     config.dic["model"]["num_classes"] = 19 if "cityscapes" in recipe else 11
     for loss in config.dic["loss"]["types"]:
         if "min_kept" in loss:
             loss["min_kept"] = 5000  # of these 24,576 pixels
+        if loss["type"].startswith("BoundaryAware"):
+            loss["boundary_thresh"] = 0.05  # else its mean is soon one of few pixels, and then of none
     builder = Builder(config)
     return config.dic["model"]["num_classes"], builder.model, builder.optimizer, builder.loss
 
@@ -76,13 +79,11 @@ def curve(recipe):
     return values
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [pytest.param(r, marks=[pytest.mark.slow] * (r != QUICK)) for r in RECIPES])
 def test_curve_is_the_recorded_one(recipe):
     values = curve(recipe)
     assert values[-1] < 0.9 * values[0]
-    expected = json.loads(CURVES.read_text())[recipe]
-    np.testing.assert_allclose(values[:FIRST], expected[:FIRST], rtol=1e-3)
-    np.testing.assert_allclose(values, expected, rtol=RECIPES[recipe])
+    np.testing.assert_allclose(values, json.loads(CURVES.read_text())[recipe], rtol=TOLERANCE)
 
 
 if __name__ == "__main__":

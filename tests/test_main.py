@@ -64,6 +64,7 @@ def test_the_script_and_its_children_have_components_and_policy(script, tmp_path
     ]
 
 
+@pytest.mark.slow
 def test_none_is_none_in_modules_too(script, tmp_path):
     status, lines, errors = run(tmp_path, "--repairs", "none", "-m", "script", "child")
     assert (status, lines) == (0, ["__main__ ['child'] True "]), errors

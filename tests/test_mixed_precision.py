@@ -77,12 +77,15 @@ def recipes():
     return sorted(found.values())
 
 
-def heads_and_outputs(config, num_classes, side):
-    """Leaves (3, C, side, side), or (3, C) of a presence, and the outputs of the config's network made of them."""
+RECIPES = recipes()
+
+
+def heads_and_outputs(config, num_classes, side, pictures):
+    """Leaves (pictures, C, side, side), or (pictures, C) of a presence; the network's outputs, made of them."""
     model, random = config.model_cfg, np.random.default_rng(0)
 
     def leaf(*shape):
-        return paddle.to_tensor(random.standard_normal((3, *shape), np.float32) * 3, stop_gradient=False)
+        return paddle.to_tensor(random.standard_normal((pictures, *shape), np.float32) * 3, stop_gradient=False)
 
     if model["type"] == "SANet":
         heads = {}
@@ -98,8 +101,9 @@ def heads_and_outputs(config, num_classes, side):
     return heads, heads
 
 
-def batch(num_classes, side):
-    labels = np.random.default_rng(1).integers(0, num_classes, (3, 16, 16)).repeat(side // 16, 1).repeat(side // 16, 2)
+def batch(num_classes, side, pictures=3):
+    labels = np.random.default_rng(1).integers(0, num_classes, (pictures, 16, 16))
+    labels = labels.repeat(side // 16, 1).repeat(side // 16, 2)
     labels[:, : side // 20] = 255
     edges = np.zeros_like(labels)
     edges[:, ::16] = 1
@@ -114,7 +118,7 @@ def losses_of(config, outputs, losses, data):
     return loss_computation(outputs, data["label"], data["edge"], losses)
 
 
-def check_recipe(path, side, mixed_precision):
+def check_recipe(path, side, pictures, mixed_precision):
     config = load_config(str(path))
     for loss in config.dic["loss"]["types"]:
         for part in loss.get("losses", [loss]):
@@ -122,8 +126,8 @@ def check_recipe(path, side, mixed_precision):
                 part["ramp_iters"] = 0  # twice the same loss
     builder = Builder(config)
     losses, num_classes = builder.loss, builder.train_dataset_class.NUM_CLASSES
-    heads, outputs = heads_and_outputs(config, num_classes, side)
-    data = batch(num_classes, side)
+    heads, outputs = heads_and_outputs(config, num_classes, side, pictures)
+    data = batch(num_classes, side, pictures)
     with paddle.no_grad():
         expected = [float(value) for value in losses_of(config, outputs, losses, data)]
     with mixed_precision():
@@ -135,17 +139,17 @@ def check_recipe(path, side, mixed_precision):
         assert 0 < float(gradient) < float("inf")
 
 
-@pytest.mark.parametrize("path", recipes(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes(path, mixed_precision):
     """76800 pixels: more than a half can count."""
-    check_recipe(path, 160, mixed_precision)
+    check_recipe(path, 160, 3, mixed_precision)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", recipes(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_with_large_crops(path, mixed_precision):
     num_classes = Builder(load_config(str(path))).train_dataset_class.NUM_CLASSES
-    check_recipe(path, 1024 if num_classes <= 35 else 480, mixed_precision)  # that of the recipes of more classes
+    check_recipe(path, 1024 if num_classes <= 35 else 480, 1, mixed_precision)  # that of the recipes of more classes
 
 
 def test_the_imitation_shows_what_mixed_precision_breaks(mixed_precision):

@@ -10,12 +10,12 @@ from paddleseg.cvlibs.config_checker import ConfigChecker
 from picture_support import TOOLS, run_tool
 from PIL import Image
 
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools.new_config import make_config
 from paddleseg_ext.data_tools.own_data import find_own_data
 from paddleseg_ext.data_tools.proposal import NETWORKS, propose
 from paddleseg_ext.data_tools.splitting import assign_splits, group_frames
+from paddleseg_ext.datasets.description import Classes
 
 
 @pytest.fixture

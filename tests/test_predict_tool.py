@@ -13,9 +13,9 @@ from paddleseg.core import infer
 from picture_support import run_tool, write_config, write_dataset
 from PIL import Image
 
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.command import UserError
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.deploy.streaming import Artist, Lanes, restore_size, stream
 from paddleseg_ext.segmenter import prepare
 

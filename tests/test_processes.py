@@ -121,11 +121,12 @@ def test_rank_with_ignored_pixels_alone_does_not_stop_the_other(network, ranks, 
 def test_two_nodes_train_by_the_tool(tmp_path, record_property):
     num_pictures = dict.fromkeys(("train", "val", "test"), 4)
     make_street_dataset(str(tmp_path / "data" / "street"), num_pictures, (256, 128), seed=0, overwrite=False)
-    flags = ["--config", STREET, "--device", "cpu", "--batch_size", 1, "--iters", 4, "--log_iters", 1]
+    flags = ["--config", STREET, "--device", "cpu", "--batch_size", 1, "--iters", 4, "--log_iters", 1, "--do_eval"]
     first, second = launch(tmp_path, 2, ROOT / "tools" / "train.py", *flags, "--save_dir", "output")
     assert "iter: 4/4" not in second  # the first process of all reports
     assert "epoch: 2, iter: 4/4" in first  # an epoch of 4 pictures is 2 iterations: the nodes share them
     assert (tmp_path / "output" / "iter_4" / "model.pdopt").is_file()
+    assert "[EVAL] #Images: 4 mIoU" in first
     record_property("cases", 4)
 
 

@@ -111,27 +111,33 @@ def predicted(folder, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(128, 192), (120, 200)], ids=str)
-def test_predicted_and_exported_labels(recipe, weights, tmp_path, size):
+def test_predicted_and_exported_labels(recipe, weights, exported, tmp_path, size):
     picture = write_picture(tmp_path / "a.png", *size)
     expected = labels_by_numpy(recipe[0], picture)
     assert len(np.unique(expected)) > 3
-    check_tools(weights, tmp_path / "a.png", expected, tmp_path)
+    check_tools(weights, exported, tmp_path / "a.png", expected, tmp_path)
 
 
 @pytest.mark.slow
-def test_labels_of_the_camvid_picture_are_the_authors(shared, weights, tmp_path):
+def test_labels_of_the_camvid_picture_are_the_authors(shared, weights, exported, tmp_path):
     picture = shared / "data/camvid/val/0016E5_07959.jpg"
-    check_tools(weights, picture, numbers("sanet_recipe")["labels"], tmp_path)
+    check_tools(weights, exported, picture, numbers("sanet_recipe")["labels"], tmp_path)
 
 
-def check_tools(weights, picture, expected, folder):
-    """The picture's labels by predict, and by the exported network in ONNX Runtime and Paddle Inference."""
+@pytest.fixture(scope="module")
+def exported(weights, tmp_path_factory):
+    """The recipe's network in ONNX Runtime's and Paddle Inference's form."""
     pytest.importorskip("paddle2onnx")
-    flags = {"config": CONFIG, "model_path": weights}
-    more = {"opts": "model.num_classes=19"}
-    run_tool("predict", **flags, image_path=picture, save_dir=folder / "paddle")
-    exported = folder / "exported"
-    run_tool("export", **flags, **more, save_dir=exported, onnx=True, fold_bn=True, image_path=picture)
+    folder = tmp_path_factory.mktemp("exported")
+    write_picture(folder / "a.png", 128, 192)
+    flags = {"config": CONFIG, "model_path": weights, "opts": "model.num_classes=19"}
+    run_tool("export", **flags, save_dir=folder / "network", onnx=True, fold_bn=True, image_path=folder / "a.png")
+    return folder / "network"
+
+
+def check_tools(weights, exported, picture, expected, folder):
+    """The picture's labels by predict, and by the exported network in ONNX Runtime and Paddle Inference."""
+    run_tool("predict", config=CONFIG, model_path=weights, image_path=picture, save_dir=folder / "paddle")
     for backend in ("inference", "onnxruntime"):
         run_tool("predict", image_path=picture, save_dir=folder / backend, backend=backend, model_dir=exported)
     name = Path(picture).with_suffix(".png").name

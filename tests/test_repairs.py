@@ -151,7 +151,7 @@ def test_memory_optim_that_is_asked_for_before_the_gpu(monkeypatch):
         config.enable_use_gpu()
         assert config.calls == ["onednn_placement_pass", "memory_optim"]
     finally:
-        patching.take_back(before)
+        patching.undo(before)
 
 
 def test_dice_loss_leaves_the_labels_alone(logits, labels):

@@ -9,9 +9,10 @@ from browser_support import assert_fits, at_both_widths, browse, count_colours, 
 from picture_support import NUM_CLASSES, SANET, run_tool, write_config, write_dataset
 
 from paddleseg_ext.analysis import report as report_module
-from paddleseg_ext.analysis.pictures import Classes, Picture
+from paddleseg_ext.analysis.pictures import Picture
 from paddleseg_ext.analysis.report import Scores, class_iou, confusion_matrix, drawing, mean_over_present, photo
 from paddleseg_ext.command import UserError
+from paddleseg_ext.datasets.description import Classes
 
 
 class Page(HTMLParser):

@@ -48,9 +48,9 @@ def config_path(tmp_path_factory):
         ({"iters": 0}, "--iters 0: give at least 1"),
         ({"save_interval": 0}, "--save_interval 0: give at least 1"),
         ({"early_stop_intervals": 3}, "--early_stop_intervals needs --do_eval"),
-        ({"use_multilabel": True}, "--use_multilabel: not supported by this PaddleSeg"),
-        ({"for_fd": True}, "--for_fd: needs uniform_output_enabled in the YAML"),
-        ({"output_op": "softmax"}, "--output_op: needs uniform_output_enabled in the YAML"),
+        ({"use_multilabel": True}, "--use_multilabel: this PaddleSeg does not have it"),
+        ({"for_fd": True}, "--for_fd: works only with uniform_output_enabled in the YAML"),
+        ({"output_op": "softmax"}, "--output_op: works only with uniform_output_enabled in the YAML"),
     ],
 )
 def test_flags_that_mean_nothing(wrong, told, config_path, tmp_path):

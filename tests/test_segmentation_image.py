@@ -9,10 +9,11 @@ from paddleseg.transforms import Normalize
 from picture_support import EVERY_NETWORK, NUM_CLASSES, run_tool, write_config, write_dataset
 from PIL import Image
 
-from paddleseg_ext.analysis.pictures import Classes, for_each_picture, list_pictures
+from paddleseg_ext.analysis.pictures import for_each_picture, list_pictures
 from paddleseg_ext.analysis.segmentation import add_legend, overlay, panel
 from paddleseg_ext.builder import load_config
 from paddleseg_ext.command import UserError
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.files import read_image, write_image
 from paddleseg_ext.segmenter import Segmenter, head_logits
 

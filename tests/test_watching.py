@@ -21,8 +21,8 @@ from picture_support import NUM_CLASSES, write_dataset
 from visualdl import LogReader, LogWriter
 
 from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.command import UserError
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.host.trainer import TrainingRun
 from paddleseg_ext.models import SANet, SANetEncoder
 from paddleseg_ext.training.watching import PICTURES, TILE_WIDTH, Watch, draw, loss_names, tag_of

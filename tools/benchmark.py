@@ -1,4 +1,4 @@
-"""Measure speed and memory side by side: inference, training steps, losses, encoding, boundary targets, decoding."""
+"""Measure speed and memory side by side: inference, training steps, losses, encoding, boundary targets, streaming."""
 
 import argparse
 import importlib
@@ -12,7 +12,6 @@ SUBJECTS = {
     "mkl": ("paddleseg_ext.benchmarks.mkl", "a training step with MKL's SSE2 and AVX2 kernels on an AMD processor"),
     "losses": ("paddleseg_ext.benchmarks.losses", "each loss, forward and backward"),
     "encoding": ("paddleseg_ext.benchmarks.encoding", "EncNet's encoding against PaddleSeg's"),
-    "decoding": ("paddleseg_ext.benchmarks.decoding", "colour labels to classes"),
     "boundary": ("paddleseg_ext.benchmarks.boundary", "labels to boundary targets"),
     "watching": ("paddleseg_ext.benchmarks.watching", "an evaluation that VisualDL shows against a plain one"),
     "streaming": ("paddleseg_ext.benchmarks.streaming", "a folder of pictures against the bare network"),

@@ -29,10 +29,11 @@ def main(args):
         label_boundary,
         mark_boundary,
     )
-    from paddleseg_ext.analysis.pictures import Classes, choose_pictures, for_each_picture, list_labels
+    from paddleseg_ext.analysis.pictures import choose_pictures, for_each_picture, list_labels
     from paddleseg_ext.analysis.segmentation import add_legend, panel
     from paddleseg_ext.boundary import DEFAULT_WIDTH
     from paddleseg_ext.builder import find_run, load_config
+    from paddleseg_ext.datasets.description import Classes
     from paddleseg_ext.files import write_image
     from paddleseg_ext.segmenter import Segmenter
 

@@ -16,15 +16,15 @@ def parse_args():
 
 
 def main(args):
-    from paddleseg_ext.analysis.class_presence import predict_presence, presence_table
-    from paddleseg_ext.analysis.pictures import Classes
+    from paddleseg_ext.analysis.class_presence import precision_table, predict_present_classes
     from paddleseg_ext.builder import Builder, find_run, load_config, load_network
+    from paddleseg_ext.datasets.description import Classes
 
     path, weights = find_run(args.config, args.model_path)
     config = load_config(path, opts=args.opts)
     model = load_network(config, weights, args.device)
-    scores, present = predict_presence(model, Builder(config).val_dataset)
-    print(presence_table(scores, present, Classes.of(config).names))
+    scores, present = predict_present_classes(model, Builder(config).val_dataset)
+    print(precision_table(scores, present, Classes.of(config).names))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Convert the SANet authors' PyTorch weights to Paddle, and list what they cover."""
+"""Convert the SANet authors' PyTorch weights to Paddle, and report what they cover."""
 
 import argparse
 import os
@@ -43,7 +43,7 @@ def main(args):
     if not args.dst.endswith(".pdparams"):
         raise UserError(f"--dst {args.dst}: the name has to end with .pdparams")
     config = load_config(args.config)
-    drop_pretrained(config)  # may well be the file that is to be written
+    drop_pretrained(config)  # may be the file that is to be written
     official = read_state_dict(args.src)
     network = Builder(config).model
     shapes = {name: value.shape for name, value in network.state_dict().items()}
@@ -84,15 +84,12 @@ def save(weights, path, prefix):
     """Write `.pdparams`, whole or not at all; `prefix` is cut off the names."""
     import paddle
 
+    from paddleseg_ext.files import replacing
+
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    unfinished = f"{path}.part"
     state_dict = {name[len(prefix) :]: paddle.to_tensor(value) for name, value in weights.items()}
-    try:
-        paddle.save(state_dict, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        if os.path.exists(unfinished):
-            os.remove(unfinished)
+    with replacing(path) as partial:
+        paddle.save(state_dict, partial)
 
 
 if __name__ == "__main__":

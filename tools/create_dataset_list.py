@@ -16,7 +16,7 @@ def parse_args():
         "--type",
         default="custom",
         choices=["cityscapes", "camvid", "gtav", "custom"],
-        help="which folders and file names to expect; the flags after --separator are for custom ones",
+        help="whose folders and file names are looked for; the flags after --separator are for custom ones",
     )
     parser.add_argument("--separator", default=" ", help="what separates picture and label")
     parser.add_argument(

@@ -20,7 +20,7 @@ def parse_args():
         "--output_op",
         choices=["argmax", "softmax", "none"],
         default="argmax",
-        help="what ends the network: labels, probabilities or logits (default: %(default)s)",
+        help="the last operation: labels, probabilities or logits (default: %(default)s)",
     )
     ours = parser.add_argument_group("beyond PaddleSeg")
     ours.add_argument("--fold_bn", action="store_true", help="fold batch norms into the convolutions beside them")

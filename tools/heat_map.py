@@ -24,8 +24,9 @@ def parse_args():
 
 def main(args):
     from paddleseg_ext.analysis.heat_map import choose_layer, grad_cam, heat_overlay, layer_shapes
-    from paddleseg_ext.analysis.pictures import Classes, choose_pictures, for_each_picture
+    from paddleseg_ext.analysis.pictures import choose_pictures, for_each_picture
     from paddleseg_ext.builder import find_run, load_config
+    from paddleseg_ext.datasets.description import Classes
     from paddleseg_ext.files import write_image
     from paddleseg_ext.segmenter import Segmenter
 

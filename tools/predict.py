@@ -103,7 +103,7 @@ def exported_segmenter(args):
     exported = Deployment(args.model_dir)
     if exported.output_op != "argmax":
         raise UserError(f"{args.model_dir}: its output is {exported.output_op!r}: export with --output_op argmax")
-    exported.session(args.backend, args.device, 1, args.precision)  # what is wrong with it is said before all else
+    exported.session(args.backend, args.device, 1, args.precision)  # report what is wrong with it first
 
     def open_session(threads):
         return exported.session(args.backend, args.device, threads, args.precision)
@@ -116,7 +116,7 @@ def make_artist(args, config):
     import numpy as np
     from paddleseg.utils import visualize
 
-    from paddleseg_ext.analysis.pictures import Classes
+    from paddleseg_ext.datasets.description import Classes
     from paddleseg_ext.deploy.streaming import VIDEO_SUFFIXES, Artist
 
     classes = None if config is None or not config.val_dataset_cfg else Classes.of(config)

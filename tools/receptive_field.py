@@ -1,4 +1,4 @@
-"""Show what the layers of a network see: theoretical and effective receptive fields.
+"""Print what the layers of a network see: theoretical and effective receptive fields.
 
 Prints a table and writes <save_dir>/receptive_fields.json with size, stride and centre of each layer in input pixels,
 traced through the network itself. The effective field is the input gradient of a layer's central output, averaged

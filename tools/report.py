@@ -20,9 +20,10 @@ def parse_args():
 
 def main(args):
     from paddleseg_ext.analysis.heat_map import choose_layer, layer_shapes
-    from paddleseg_ext.analysis.pictures import Classes, choose_pictures, for_each_picture
+    from paddleseg_ext.analysis.pictures import choose_pictures, for_each_picture
     from paddleseg_ext.analysis.report import Scores, make_entry, write_page
     from paddleseg_ext.builder import find_run, load_config
+    from paddleseg_ext.datasets.description import Classes
     from paddleseg_ext.segmenter import Segmenter
 
     config_path, weights = find_run(args.config, args.model_path)

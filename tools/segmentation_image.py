@@ -23,9 +23,10 @@ def parse_args():
 def main(args):
     import numpy as np
 
-    from paddleseg_ext.analysis.pictures import Classes, choose_pictures, for_each_picture
+    from paddleseg_ext.analysis.pictures import choose_pictures, for_each_picture
     from paddleseg_ext.analysis.segmentation import add_legend, colour_map, overlay, panel
     from paddleseg_ext.builder import find_run, load_config
+    from paddleseg_ext.datasets.description import Classes
     from paddleseg_ext.files import write_image
     from paddleseg_ext.segmenter import Segmenter
 

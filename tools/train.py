@@ -1,6 +1,6 @@
 """Train a network from a YAML: PaddleSeg's tools/train.py for those who have PaddleSeg from PyPI.
 
-The folder --save_dir then tells what was run (config.yml, run.yml, log.txt, classes.txt) and holds the models.
+The folder --save_dir then holds the models and what was run (config.yml, run.yml, log.txt, classes.txt).
 """
 
 import argparse
@@ -71,11 +71,7 @@ def main(args):
     if args.early_stop_intervals is not None and "training_run" not in [repair.name for repair in host.apply()]:
         raise UserError("--early_stop_intervals needs the repair training_run: name it in PADDLESEG_EXT_REPAIRS")
     config = load_config(
-        args.config,
-        learning_rate=args.learning_rate,
-        iters=args.iters,
-        batch_size=args.batch_size,
-        opts=args.opts,
+        args.config, learning_rate=args.learning_rate, iters=args.iters, batch_size=args.batch_size, opts=args.opts
     )
     if config.iters < 1:
         raise UserError(f"iters: {config.iters}: give at least 1")
@@ -131,7 +127,7 @@ def main(args):
 
 
 def flags_of_develop(args, config, parameters):
-    """What the trainer of PaddleSeg from git takes beyond that of 2.8.0, whose `parameters` these are or are not.
+    """The arguments that the trainer of PaddleSeg from git has and that of 2.8.0 has not; `parameters` are this one's.
 
     Raises:
         UserError: a flag that this PaddleSeg, or this YAML, makes no use of.
@@ -139,13 +135,11 @@ def flags_of_develop(args, config, parameters):
     exports = config.dic.get("uniform_output_enabled", False)
     for flag, default in EXPORT_FLAGS.items():
         if getattr(args, flag) != default and not exports:
-            raise UserError(
-                f"--{flag}: needs uniform_output_enabled in the YAML; without it, export later with tools/export.py"
-            )
+            raise UserError(f"--{flag}: works only with uniform_output_enabled in the YAML: use tools/export.py later")
     if "shuffle" not in parameters:
         if args.use_multilabel or exports:
             key = "--use_multilabel" if args.use_multilabel else "uniform_output_enabled"
-            raise UserError(f"{key}: not supported by this PaddleSeg: install it from git (2.9 or newer)")
+            raise UserError(f"{key}: this PaddleSeg does not have it: install PaddleSeg from git (2.9 or newer)")
         return {}
     if args.use_multilabel:
         config.dic.setdefault("test_config", {})["use_multilabel"] = True
@@ -158,7 +152,7 @@ def flags_of_develop(args, config, parameters):
 
 
 def check_flags(args):
-    """Refuse what the trainer would stumble over late, or delete: it removes a file that stands at --save_dir."""
+    """Refuse flags that would fail late, and a --save_dir that is a file, which the trainer would delete."""
     for flag in ("iters", "batch_size", "save_interval", "log_iters", "early_stop_intervals", "repeats"):
         value = getattr(args, flag)
         if value is not None and value < 1:
@@ -179,8 +173,8 @@ def check_flags(args):
         missing = missing_files(args.resume_model)
         if missing:
             raise UserError(
-                f"--resume_model {args.resume_model}: it has no {missing[0]}: the run was killed while it "
-                "wrote this checkpoint; give the one before"
+                f"--resume_model {args.resume_model}: it holds no {missing[0]}: the run was killed while it wrote "
+                "it; give the checkpoint before"
             )
         return
     newest = newest_checkpoint(args.resume_model, args.use_ema)

@@ -30,7 +30,7 @@ def main(args):
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(lines)
     write_whole(path, table.getvalue())
-    plot(path, os.path.join(args.save_dir, "training.png"))
+    plot({tag: scalars[tag] for tag in tags}, os.path.join(args.save_dir, "training.png"))
     print(f"Written: {path} ({len(iterations)} iterations) and {args.save_dir}/training.png")
 
 
@@ -49,7 +49,7 @@ def read_scalars(log_dir: str) -> dict[str, dict[int, float]]:
     return scalars
 
 
-def plot(csv_path: str, path: str) -> None:
+def plot(scalars: dict[str, dict[int, float]], path: str) -> None:
     """Losses, then scores, then the IoU of each class where it was logged."""
     import matplotlib
 
@@ -60,23 +60,21 @@ def plot(csv_path: str, path: str) -> None:
     # of more than ten classes, too, each gets a line of its own
     styles = pyplot.cycler(linestyle=["-", "--", ":"]) * pyplot.cycler(color=pyplot.colormaps["tab10"].colors)
     pyplot.rc("axes", prop_cycle=styles)
-    with open(csv_path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     titles = ["losses with their coefficients, and their sum", "validation"]
-    if any(tag.startswith("IoU/") for tag in rows[0]):
+    if any(tag.startswith("IoU/") for tag in scalars):
         titles.append("validation: IoU by class")
-    longest_legend = max(Counter(tag.partition("/")[0] for tag in rows[0]).values()) / 2
+    longest_legend = max(Counter(tag.partition("/")[0] for tag in scalars).values()) / 2
     size = 5 * len(titles), 4 + 0.2 * longest_legend
     chart, charts = pyplot.subplots(1, len(titles), figsize=size, constrained_layout=True)
-    for tag in rows[0]:
-        if tag in ("iteration", "Train/lr", "Evaluate/best mIoU"):
+    for tag, values in scalars.items():
+        if tag in ("Train/lr", "Evaluate/best mIoU"):
             continue
-        points = [(int(row["iteration"]), float(row[tag])) for row in rows if row[tag]]
         group, _, name = tag.partition("/")
         if tag == "Evaluate/loss":
             group, name = "Train", "validation: first loss"
         axes = charts[{"Train": 0, "IoU": 2}.get(group, 1)]
-        axes.plot(*zip(*points), label=name, marker="o" if tag.startswith(("Evaluate/", "IoU/")) else "")
+        marker = "o" if tag.startswith(("Evaluate/", "IoU/")) else ""
+        axes.plot(*zip(*sorted(values.items())), label=name, marker=marker)
     charts[0].set_yscale("log")
     charts[0].yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     charts[0].yaxis.set_major_formatter("{x:g}")

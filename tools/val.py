@@ -27,8 +27,9 @@ def main(args):
     from paddleseg.core import evaluate
     from paddleseg.utils import utils
 
-    from paddleseg_ext.analysis.pictures import Classes
     from paddleseg_ext.builder import Builder, find_run, load_config, load_network, set_data_format
+    from paddleseg_ext.datasets.description import Classes
+    from paddleseg_ext.tables import text_table
 
     path, weights = find_run(args.config, args.model_path)
     config = load_config(path, opts=args.opts)
@@ -45,24 +46,16 @@ def main(args):
     else:
         _, _, iou, precision, _ = evaluate(model, dataset, **test_config)
         rows = [[name, f"{i:.4f}", f"{p:.4f}"] for name, i, p in zip(names, iou, precision)]
-        print_table(["class", "iou", "precision"], rows)
+        print(text_table(["class", "iou", "precision"], rows))
 
 
 def evaluate_with_boundaries(model, dataset, names, test_config, args):
     from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries, report_table, write_report
+    from paddleseg_ext.tables import text_table
 
     report = evaluate_boundaries(model, dataset, names, args.boundary_widths, **test_config)
-    print_table(*report_table(report))
+    print(text_table(*report_table(report)))
     print("Written:", *write_report(report, args.save_dir))
-
-
-def print_table(header, rows):
-    from prettytable import PrettyTable
-
-    table = PrettyTable(header, align="r", border=False)
-    table.align["class"] = "l"
-    table.add_rows(rows)
-    print(table)
 
 
 if __name__ == "__main__":

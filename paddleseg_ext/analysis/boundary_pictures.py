@@ -6,9 +6,9 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.analysis.segmentation import WHITE, colour_map
 from paddleseg_ext.boundary import DEFAULT_WIDTH, binary_boundary
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.segmenter import Segmenter
 
 MARK = (0, 255, 255)  # yellow, which roads and cities have little of
@@ -17,8 +17,8 @@ MARK = (0, 255, 255)  # yellow, which roads and cities have little of
 def boundary_probability(segmenter: Segmenter, image: np.ndarray, width: int = DEFAULT_WIDTH) -> np.ndarray:
     """How likely each pixel of a BGR picture is to be on a boundary: float32 (H, W).
 
-    A boundary head tells (the likeliest class's where it has several). A network without one tells by its predicted
-    classes: 1 in the band of `width` pixels around their changes, 0 elsewhere.
+    From the boundary head (the likeliest class where it has several). Without one, from the predicted classes: 1 in the
+    band of `width` pixels around their changes, 0 elsewhere.
     """
     if has_boundary_head(segmenter):
         return F.sigmoid(segmenter.logits(image, "boundary"))[0].max(axis=0).numpy()

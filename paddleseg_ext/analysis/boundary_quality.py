@@ -113,6 +113,9 @@ class BoundaryQuality:
         num_classes: K.
         widths: whole numbers of pixels, at least 1.
         ignore_index: the label that means nothing.
+
+    Raises:
+        ValueError: `widths` is empty, or one of them is not as above.
     """
 
     def __init__(self, num_classes: int, widths: Sequence[int] = DEFAULT_WIDTHS, ignore_index: int = 255):

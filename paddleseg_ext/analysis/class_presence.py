@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import paddle
-from prettytable import PrettyTable
 from sklearn.metrics import average_precision_score
 from tqdm import tqdm
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.losses.encoding_bce import class_presence
+from paddleseg_ext.losses.encoding_bce import present_classes
 from paddleseg_ext.segmenter import training_outputs
+from paddleseg_ext.tables import text_table
 
 
 @paddle.no_grad()
-def predict_presence(model: paddle.nn.Layer, dataset: paddle.io.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The SE logits and the presence of each class by the labels, both (pictures, classes)."""
+def predict_present_classes(model: paddle.nn.Layer, dataset: paddle.io.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The SE logits, and 1 for each class that the labels hold, else 0: both (pictures, classes)."""
     scores, present = [], []
     with training_outputs(model):
         for index in tqdm(range(len(dataset)), unit="picture"):
@@ -29,31 +29,36 @@ def predict_presence(model: paddle.nn.Layer, dataset: paddle.io.Dataset) -> tupl
                 )
             labels = paddle.to_tensor(sample["label"][np.newaxis].astype("int64"))
             scores.append(logits[0][0].numpy())
-            present.append(class_presence(labels, dataset.num_classes, dataset.ignore_index)[0].numpy())
+            present.append(present_classes(labels, dataset.num_classes, dataset.ignore_index)[0].numpy())
     return np.stack(scores), np.stack(present)
 
 
 def average_precision(scores: np.ndarray, present: np.ndarray) -> tuple[float, float]:
-    """The means of average precision and prior over the classes that tell pictures apart; see `presence_table`."""
-    prior = present.mean(axis=0)
-    telling = np.flatnonzero((prior > 0) & (prior < 1))
-    precision = [average_precision_score(present[:, c], scores[:, c]) for c in telling]
-    return float(np.mean(precision)), float(prior[telling].mean())
+    """The means of average precision and prior over the classes that some pictures have and others do not."""
+    precision, prior = _by_class(scores, present)
+    return float(np.nanmean(precision)), float(prior[~np.isnan(precision)].mean())
 
 
-def presence_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, ...]) -> str:
-    """Average precision of each class beside its prior: the share of pictures that have it, which is the average
-    precision of whoever gives every picture the same score. The mean is over the classes that tell pictures apart."""
+def _by_class(scores: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision (nan of a class that all pictures have or none) and prior of each class."""
     prior = present.mean(axis=0)
-    telling = (prior > 0) & (prior < 1)
-    if not telling.any():
+    columns = zip(present.T, scores.T, prior)
+    precision = [average_precision_score(*column) if 0 < share < 1 else np.nan for *column, share in columns]
+    return np.array(precision), prior
+
+
+def precision_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, ...]) -> str:
+    """Average precision of each class beside its prior, the share of pictures that have it, and the means.
+
+    The prior is the average precision of a guess that gives every picture the same score.
+
+    Raises:
+        UserError: there is no class that some pictures have and others do not.
+    """
+    precision, prior = _by_class(scores, present)
+    if np.isnan(precision).all():
         raise UserError(f"every class is in all of the {len(present)} pictures or in none: there is nothing to rank")
-    precision = np.array(
-        [average_precision_score(present[:, c], scores[:, c]) if telling[c] else np.nan for c in range(len(names))]
-    )
-    table = PrettyTable(["class", "prior", "average precision"], align="r", border=False)
-    table.align["class"] = "l"
-    for c, name in enumerate(names):
-        table.add_row([name, f"{prior[c]:.4f}", f"{precision[c]:.4f}" if telling[c] else "-"])
-    table.add_row(["mean", *(f"{mean:.4f}" for mean in reversed(average_precision(scores, present)))])
-    return table.get_string()
+    rows = [(name, *values) for name, *values in zip(names, prior, precision)]
+    rows.append(("mean", *reversed(average_precision(scores, present))))
+    cells = [[name, f"{share:.4f}", "-" if np.isnan(mean) else f"{mean:.4f}"] for name, share, mean in rows]
+    return text_table(["class", "prior", "average precision"], cells)

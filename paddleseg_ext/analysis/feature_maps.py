@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Callable
 
 import paddle
 from paddle import nn
 
 
 @contextmanager
-def watching(model: nn.Layer, visit: Callable[[str, paddle.Tensor], paddle.Tensor | None]):
+def visit_maps(model: nn.Layer, visit: Callable[[str, paddle.Tensor], paddle.Tensor | None]):
     """Within it `visit(name, map)` sees each map (N, C, H, W) that a sublayer of `model` puts out, in running order.
 
     The name is the sublayer's (`backbone.layer1`), with an index where it puts out several maps (`backbone[3]`).
@@ -46,6 +46,6 @@ def map_shapes(model: nn.Layer, x: paddle.Tensor) -> dict[str, list[int]]:
         shapes.pop(name, None)  # a layer that runs again counts where it runs last
         shapes[name] = value.shape
 
-    with watching(model, visit):
+    with visit_maps(model, visit):
         model(x)
     return shapes

@@ -10,7 +10,7 @@ import paddle
 import paddle.nn.functional as F
 from paddleseg.core.infer import reverse_transform
 
-from paddleseg_ext.analysis.feature_maps import map_shapes, watching
+from paddleseg_ext.analysis.feature_maps import map_shapes, visit_maps
 from paddleseg_ext.command import UserError, nearest
 from paddleseg_ext.segmenter import Segmenter
 
@@ -38,9 +38,12 @@ def grad_cam(
     Args:
         segmenter: the network and its preprocessing.
         image: a BGR picture (H, W, 3).
-        layer: the name of a map, see `watching`.
+        layer: the name of a map, see `visit_maps`.
         class_indices: the classes; None: all that are predicted in `region`.
         region: bool (H, W); None: for each class the pixels where it is predicted, or everywhere if it is nowhere.
+
+    Raises:
+        ValueError: an unknown layer, or one that the main output does not depend on.
     """
     features: list[paddle.Tensor] = []
 
@@ -53,7 +56,7 @@ def grad_cam(
         return None
 
     x, trans_info = segmenter.preprocess(image)
-    with watching(segmenter.model, cut_graph):
+    with visit_maps(segmenter.model, cut_graph):
         logits = segmenter.model(x)[0]
     if not features:
         raise ValueError(f"layer is {layer}; expected one of {list(map_shapes(segmenter.model, x))}")
@@ -73,15 +76,18 @@ def grad_cam(
             raise ValueError(f"the main output does not depend on the layer {layer}")
         weights = gradient.mean(axis=[2, 3], keepdim=True)
         heat = F.relu((weights * features[0]).sum(axis=1, keepdim=True)).detach()
-        return reverse_transform(F.interpolate(heat, x.shape[2:], mode="bilinear"), trans_info, "bilinear")[
-            0, 0
-        ].numpy()
+        heat = reverse_transform(F.interpolate(heat, x.shape[2:], mode="bilinear"), trans_info, mode="bilinear")
+        return heat[0, 0].numpy()
 
     return [HeatMap(index, cam(index), probability[index]) for index in class_indices]
 
 
 def box_region(shape: tuple[int, int], x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
-    """The pixels x1 <= x < x2, y1 <= y < y2 of a picture of `shape` (H, W), as bool (H, W)."""
+    """The pixels x1 <= x < x2, y1 <= y < y2 of a picture of `shape` (H, W), as bool (H, W).
+
+    Raises:
+        ValueError: none of them lies in the picture.
+    """
     region = np.zeros(shape, bool)
     region[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = True
     if not region.any():
@@ -103,7 +109,7 @@ def layer_shapes(segmenter: Segmenter) -> dict[str, list[int]]:
         maps[name] = value
         return value.clone()  # the network may work in place
 
-    with watching(segmenter.model, keep):
+    with visit_maps(segmenter.model, keep):
         main = segmenter.model(x)[0]
     maps = {name: value for name, value in maps.items() if not value.stop_gradient}
     gradients = paddle.grad(main.sum(), list(maps.values()), allow_unused=True)
@@ -111,7 +117,11 @@ def layer_shapes(segmenter: Segmenter) -> dict[str, list[int]]:
 
 
 def choose_layer(shapes: dict[str, list[int]], num_classes: int, wanted: str | None = None) -> str:
-    """`wanted`, if it is one of `layer_shapes`, or without it the last map before the class logits."""
+    """`wanted`, if it is one of `layer_shapes`, or without it the last map before the class logits.
+
+    Raises:
+        UserError: there is no such layer.
+    """
     if wanted is None:
         features = [name for name, shape in shapes.items() if shape[1] != num_classes]
         if not features:

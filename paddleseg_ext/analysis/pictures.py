@@ -1,23 +1,22 @@
-"""What the picture tools share: which pictures, the loop over them, the class colours."""
+"""What the picture tools share: which pictures, and the loop over them."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 from paddleseg.cvlibs import Config
 from tqdm import tqdm
 
 from paddleseg_ext.builder import Builder, list_images
-from paddleseg_ext.command import UserError, nearest, one_line
-from paddleseg_ext.datasets.description import describe
-from paddleseg_ext.datasets.palettes import LabelDecoder
-from paddleseg_ext.files import open_picture, read_image
+from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.datasets.pairing import read_list
+from paddleseg_ext.files import read_image
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def choose_pictures(config: Config, image_path: str | None, label_path: str | No
     if image_path is not None:
         return list_pictures(image_path, label_path)
     if label_path is not None:
-        raise UserError(f"--label_path {label_path}: --image_path is missing, which says whose labels they are")
+        raise UserError(f"--label_path {label_path}: give the pictures that these labels are of, too, by --image_path")
     if not config.val_dataset_cfg:
         raise UserError("--image_path is missing, and the YAML has no val_dataset to take pictures from: give one")
     return validation_pictures(config)
@@ -94,14 +93,9 @@ def _pictures(names: dict[str, Path], labels: dict[str, str | None]) -> list[Pic
 def _listed_labels(image_path: str) -> dict[str, str]:
     """The second column of a list file, by picture; PaddleSeg's `get_image_list` reads the first one only."""
     folder = os.path.dirname(os.path.abspath(image_path))
-    labels = {}
-    with open(image_path, encoding="utf-8-sig") as file:
-        for line in file:
-            columns = line.split()
-            if len(columns) > 1:
-                image, label = (os.path.abspath(os.path.join(folder, column)) for column in columns[:2])
-                labels[image] = label
-    return labels
+    lines = (line.split()[:2] for _, (line,) in read_list(image_path, "\n"))
+    pairs = ([os.path.abspath(os.path.join(folder, name)) for name in names] for names in lines if len(names) > 1)
+    return dict(pairs)
 
 
 def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarray], None]) -> int:
@@ -121,48 +115,3 @@ def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarra
     if failed:
         print(f"error: {len(failed)} of {len(pictures)} pictures failed:", *failed, sep="\n  ", file=sys.stderr)
     return 1 if failed else 0
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a data set: their names, colours (256, 3) uint8 RGB, and how its label pictures are read.
-
-    Labels that are not a class are `ignore_index` here; their colour is black. `decoder` is that of CamVid and GTAV;
-    the label pictures of other data sets hold the classes themselves.
-    """
-
-    names: tuple[str, ...]
-    colours: np.ndarray
-    ignore_index: int
-    decoder: LabelDecoder | None = None
-
-    @classmethod
-    def of(cls, config: Config) -> Classes:
-        """The classes of a config's validation data set."""
-        classes = describe(Builder(config).val_dataset_class, config.val_dataset_cfg)
-        colours = np.zeros((256, 3), np.uint8)
-        colours[: len(classes.names)] = classes.colours
-        return cls(classes.names, colours, classes.ignore_index, classes.decoder)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def index(self, name: str) -> int:
-        """The index of a class given by its name or its number."""
-        if name in self.names:
-            return self.names.index(name)
-        if name.isdigit() and int(name) < len(self):
-            return int(name)
-        raise UserError(f"class {name}: {nearest(name, self.names)} (or a number below {len(self)})")
-
-    def read_label(self, path: str, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The classes (H, W) of a label picture, uint8; `size` (H, W) is what it must have."""
-        if self.decoder is not None:
-            label = self.decoder.read(path)
-        else:
-            with open_picture(path) as picture:
-                label = np.asarray(picture)
-        expected = label.shape[:2] if size is None else tuple(size)
-        if label.shape != expected:
-            raise ValueError(f"the label {path} has the shape {label.shape}; expected {expected} class indices")
-        return np.where(label < len(self), label, self.ignore_index).astype(np.uint8)

@@ -17,9 +17,9 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-from prettytable import PrettyTable
 
-from paddleseg_ext.analysis.feature_maps import map_shapes, watching
+from paddleseg_ext.analysis.feature_maps import map_shapes, visit_maps
+from paddleseg_ext.tables import text_table
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -59,7 +59,7 @@ class Field:
 def theoretical_fields(
     model: nn.Layer, names: Iterable[str], in_channels: int = 3, max_size: int = 4096
 ) -> dict[str, Field]:
-    """The receptive fields of the named maps (see `watching`), exact.
+    """The receptive fields of the named maps (see `visit_maps`), exact.
 
     A gradient is sent back from one output to the input of a copy of the network in which every weight is positive,
     batch norms are identities and maxima are means. There no path cancels another and none is blocked: the pixels
@@ -76,17 +76,13 @@ def theoretical_fields(
 def field_table(fields: dict[str, Field]) -> str:
     """The fields as text, height by width: a line a layer."""
 
-    def text(field: Field, attribute: str, absent: str) -> str:
+    def cell(field: Field, attribute: str, absent: str) -> str:
         values = [getattr(axis, attribute) for axis in (field.height, field.width)]
         return absent if None in values else " x ".join(f"{value:g}" for value in values)
 
-    table = PrettyTable(
-        ["layer", "channels", "receptive field", "stride", "centre of output 0"], align="l", border=False
-    )
-    for name, field in fields.items():
-        columns = text(field, "size", "whole input"), text(field, "stride", "-"), text(field, "centre", "-")
-        table.add_row([name, field.channels, *columns])
-    return table.get_string()
+    attributes = (("size", "whole input"), ("stride", "-"), ("centre", "-"))
+    rows = [[name, field.channels, *(cell(field, *one) for one in attributes)] for name, field in fields.items()]
+    return text_table(["layer", "channels", "receptive field", "stride", "centre of output 0"], rows)
 
 
 @contextmanager
@@ -189,6 +185,9 @@ class EffectiveFields:
 
     The field of a map is the absolute gradient of its central output (all channels summed) with respect to the
     input, summed over the input's channels: how much every pixel counts.
+
+    Raises:
+        ValueError: the gradient of a map is zero everywhere.
     """
 
     def __init__(self, model: nn.Layer, names: Iterable[str]):
@@ -277,7 +276,7 @@ def _maps(model: nn.Layer, names: list[str], x: paddle.Tensor) -> dict[str, padd
         if name in names:
             maps[name] = value.clone()  # the network may go on in place
 
-    with watching(model, keep):
+    with visit_maps(model, keep):
         model(x)
     return maps
 

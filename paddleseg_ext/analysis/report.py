@@ -19,9 +19,10 @@ import paddleseg_ext
 from paddleseg_ext.analysis.boundary_pictures import boundary_probability, grey, label_boundary
 from paddleseg_ext.analysis.boundary_quality import BoundaryQuality
 from paddleseg_ext.analysis.heat_map import grad_cam, heat_overlay
-from paddleseg_ext.analysis.pictures import Classes, Picture
+from paddleseg_ext.analysis.pictures import Picture
 from paddleseg_ext.analysis.segmentation import colour_map
 from paddleseg_ext.command import one_line
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.files import write_whole
 from paddleseg_ext.segmenter import Segmenter
 

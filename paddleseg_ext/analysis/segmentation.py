@@ -7,7 +7,7 @@ import unicodedata
 import cv2
 import numpy as np
 
-from paddleseg_ext.analysis.pictures import Classes
+from paddleseg_ext.datasets.description import Classes
 
 WHITE = (255, 255, 255)
 INK = (40, 40, 40)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, repeat, write_report
+from paddleseg_ext.benchmarks import measuring
 
 WAYS = ("binary", "per class", "Canny and dilation (OpenCV)", "mask_to_binary_edge (PaddleSeg)")
 
@@ -15,30 +15,16 @@ WAYS = ("binary", "per class", "Canny and dilation (OpenCV)", "mask_to_binary_ed
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shape", nargs=3, type=int, default=[4, 512, 1024], metavar=("N", "H", "W"))
     parser.add_argument("--num_classes", type=int, default=19, help="(default: %(default)s)")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
-    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="after one to warm up (default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    measuring.add_flags(parser, device=True, threads=2, runs=5)
 
 
 def main(args: argparse.Namespace) -> None:
-    figures = [
-        {
-            "way": way,
-            **in_fresh_process(args.threads, measure, way, args.shape, args.num_classes, args.device, args.runs),
-        }
-        for way in WAYS
-    ]
-    table = [
-        {
-            "way": figure["way"],
-            "batch": f"{1e3 * figure['median']:.1f} ms",
-            "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}",
-        }
-        for figure in figures
-    ]
-    notes = [f"Labels {args.shape} of {args.num_classes} classes in blocks, {args.runs} runs after one."]
-    write_report(args.save_dir, "boundary", conditions(args.device, args.threads), figures, table, notes)
+    where = measuring.conditions(args.device, args.threads)
+    settings = (args.shape, args.num_classes, args.device, args.runs)
+    figures = [{"way": way, **measuring.in_fresh_process(args.threads, measure, way, *settings)} for way in WAYS]
+    table = [{"way": figure["way"], **measuring.latency(figure, "batch")} for figure in figures]
+    notes = [f"Labels {args.shape} of {args.num_classes} classes in blocks, {args.runs} runs after one to warm up."]
+    measuring.write_report(args.save_dir, "boundary", where, figures, table, notes)
 
 
 def measure(way: str, shape: list[int], num_classes: int, device: str, runs: int) -> dict:
@@ -67,4 +53,4 @@ def measure(way: str, shape: list[int], num_classes: int, device: str, runs: int
             for mask in masks:
                 mask_to_binary_edge(mask, radius=2, num_classes=num_classes)
 
-    return asdict(repeat(run, 1, runs))
+    return asdict(measuring.repeat(run, 1, runs))

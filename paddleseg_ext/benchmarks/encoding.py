@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, peak_memory, repeat, write_report
+from paddleseg_ext.benchmarks import measuring
 
 FLOOR, OURS, PADDLESEG = "matrix products", "paddleseg_ext", "PaddleSeg"
 CLASSES = 19
@@ -44,48 +44,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("N", "W", "H"),
         help="batch and crop of the training step (default: 2 320 240)",
     )
-    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=1, help="of each, after a tiny one (default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    measuring.add_flags(parser, threads=2, runs=1)
 
 
 def main(args: argparse.Namespace) -> None:
-    where = conditions("cpu", args.threads)
-    compared = {}
+    where = measuring.conditions("cpu", args.threads)
+    jobs: list[tuple[str, Callable, list[int], tuple[str, ...]]] = []
     if "layer" in args.measure:
         for shape in args.shape or [[2, 512, 64, 128]]:
-            costs = compare_encodings(shape, args.num_codes, args.runs, args.threads)
-            compared[f"Encoding of {shape}, forward and backward"] = costs
+            what = f"Encoding of {shape}, forward and backward"
+            jobs.append((what, measure_layer, shape, (FLOOR, OURS, PADDLESEG)))
     if "step" in args.measure:
         batch, width, height = args.crop
-        costs = compare_steps([batch, 3, height, width], args.num_codes, args.runs, args.threads)
-        compared[f"training step, ResNet50_vd, batch {batch}, crop {width}x{height}"] = costs
-    figures = [
-        {"what": what, "whose": whose, **cost._asdict()}
-        for what, costs in compared.items()
-        for whose, cost in costs.items()
-    ]
-    table = [row for what, costs in compared.items() for row in ratio_rows(what, costs)]
+        what = f"training step, ResNet50_vd, batch {batch}, crop {width}x{height}"
+        jobs.append((what, measure_step, [batch, 3, height, width], (OURS, PADDLESEG)))
+    figures, table = [], []
+    for what, measure, shape, compared in jobs:
+        costs = {
+            whose: measuring.in_fresh_process(args.threads, measure, whose, shape, args.num_codes, args.runs)
+            for whose in compared
+        }
+        figures += [{"what": what, "whose": whose, **cost._asdict()} for whose, cost in costs.items()]
+        table += ratio_rows(what, costs)
     notes = [
         f"{args.num_codes} codewords, median of {args.runs} runs after a tiny one, each row in its own process. Extra "
         "memory: growth of the peak during the runs, so without the input and the network."
     ]
-    write_report(args.save_dir, "encoding", where, figures, table, notes)
-
-
-def compare_encodings(shape: list[int], num_codes: int, runs: int, threads: int) -> dict[str, Cost]:
-    """Forward and backward of the layer on an input (N, C, H, W): the floor, ours and PaddleSeg's."""
-    return {
-        whose: in_fresh_process(threads, measure_layer, whose, shape, num_codes, runs)
-        for whose in (FLOOR, OURS, PADDLESEG)
-    }
-
-
-def compare_steps(shape: list[int], num_codes: int, runs: int, threads: int) -> dict[str, Cost]:
-    """A training step of the network on pictures (N, 3, H, W): ours and PaddleSeg's, each with its own SE loss."""
-    return {
-        whose: in_fresh_process(threads, measure_step, whose, shape, num_codes, runs) for whose in (OURS, PADDLESEG)
-    }
+    measuring.write_report(args.save_dir, "encoding", where, figures, table, notes)
 
 
 def ratio_rows(what: str, costs: dict[str, Cost]) -> list[dict[str, str | None]]:
@@ -107,6 +92,7 @@ def ratio_rows(what: str, costs: dict[str, Cost]) -> list[dict[str, str | None]]
 
 
 def measure_layer(whose: str, shape: list[int], num_codes: int, runs: int) -> Cost:
+    """Forward and backward of the layer on an input (N, C, H, W): the floor, ours or PaddleSeg's."""
     import paddle
     from paddleseg.models import encnet
 
@@ -134,6 +120,7 @@ def measure_layer(whose: str, shape: list[int], num_codes: int, runs: int) -> Co
 
 
 def measure_step(whose: str, shape: list[int], num_codes: int, runs: int) -> Cost:
+    """A training step of the network on pictures (N, 3, H, W), ours or PaddleSeg's, each with its own SE loss."""
     import paddle
     from paddleseg.models import ENCNet
     from paddleseg.models.backbones import ResNet50_vd
@@ -144,8 +131,8 @@ def measure_step(whose: str, shape: list[int], num_codes: int, runs: int) -> Cos
 
     paddle.set_device("cpu")
     network = {OURS: EncNet, PADDLESEG: ENCNet}[whose](CLASSES, ResNet50_vd(), num_codes=num_codes)
-    presence_loss = EncodingBCELoss(CLASSES) if whose == OURS else SECrossEntropyLoss()
-    losses = [(1, CrossEntropyLoss()), (0.4, CrossEntropyLoss()), (0.2, presence_loss)]
+    se_loss = EncodingBCELoss(CLASSES) if whose == OURS else SECrossEntropyLoss()
+    losses = [(1, CrossEntropyLoss()), (0.4, CrossEntropyLoss()), (0.2, se_loss)]
     optimizer = paddle.optimizer.Momentum(0.01, parameters=network.parameters())
 
     def work(x):
@@ -168,10 +155,10 @@ def _cost(work: Callable, shape: list[int], tiny_size: tuple[int, int], runs: in
 
     work(leaf(*tiny_size))
     x = leaf(*shape[2:])
-    before = peak_memory()
+    before = measuring.peak_memory()
 
     def run():
         work(x)
         x.clear_gradient()
 
-    return Cost(repeat(run, 0, runs).median, peak_memory() - before)
+    return Cost(measuring.repeat(run, 0, runs).median, measuring.peak_memory() - before)

@@ -16,39 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from paddleseg_ext.benchmarks.measuring import (
-    Timing,
-    conditions,
-    in_fresh_process,
-    peak_memory,
-    repeat,
-    write_report,
-)
+from paddleseg_ext.benchmarks import measuring
+from paddleseg_ext.benchmarks.inference_report import WHAT_IS_TIMED, comparisons, plot, report_row
+from paddleseg_ext.benchmarks.networks import NETWORKS, build, stem
 from paddleseg_ext.command import UserError, nearest, one_line
 
-RESNET101 = {"type": "ResNet101_vd", "output_stride": 8}
-# The `model` of a YAML, and the mIoU figures on Cityscapes val that are published for it, measured at `PUBLISHED_SIZE`
-# (SANet: the two of its paper's table, which does not say how they differ; others: PaddleSeg)
-NETWORKS: dict[str, tuple[dict, tuple[float, ...]]] = {
-    "SANet-S": ({"type": "SANet", "backbone": {"type": "SANetEncoder_S"}}, (78.6, 79.9)),
-    "SANet-M": ({"type": "SANet", "backbone": {"type": "SANetEncoder_M"}}, (78.8, 80.2)),
-    "SANet-L": ({"type": "SANet", "backbone": {"type": "SANetEncoder_L"}}, (79.2, 80.6)),
-    "EncNet": ({"type": "EncNet", "backbone": RESNET101, "add_lateral": True}, ()),
-    "ENCNet": ({"type": "ENCNet", "backbone": RESNET101, "add_lateral": True}, (79.42,)),
-    "PPLiteSeg-STDC1": ({"type": "PPLiteSeg", "backbone": {"type": "STDC1"}}, (77.04,)),
-    "DDRNet_23": ({"type": "DDRNet_23", "enable_auxiliary_loss": False}, (79.85,)),
-    "BiSeNetV2": ({"type": "BiSeNetV2"}, (73.19,)),
-}
-PUBLISHED_SIZE = "1024x2048"
-BACKENDS = (
-    "paddle",
-    "inference",
-    "inference:bfloat16",
-    "inference:float16",
-    "onnxruntime",
-    "onnxruntime:int8",
-)
-CLASSES = 19
+BACKENDS = ("paddle", "inference", "inference:bfloat16", "inference:float16", "onnxruntime", "onnxruntime:int8")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,9 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch_norms", nargs="+", choices=["folded", "kept"], default=["folded"], help="(default: folded)"
     )
-    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
-    parser.add_argument("--warm_up", type=int, default=3, help="runs before the measured ones (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=15, help="measured runs (default: %(default)s)")
     parser.add_argument(
         "--protocol",
         choices=["median", "ddrnet"],
@@ -83,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--torch", metavar="MODULE:FACTORY", help="a PyTorch network to measure too")
     parser.add_argument("--torch_path", default=".", help="folder that MODULE is imported from")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    measuring.add_flags(parser, device=True, warm_up=3, runs=15)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -92,42 +62,33 @@ def main(args: argparse.Namespace) -> None:
             raise UserError(f"--networks {name}: no YAML file and no known network; {nearest(name, NETWORKS)}")
     sizes = [parse_size(size) for size in args.sizes]
     protocol = (args.protocol, args.warm_up, args.runs)
-    where = conditions(args.device, max(args.threads))
+    where = measuring.conditions(args.device, max(args.threads))
     figures = []
+
+    def add(about: dict, threads: int, function, *job) -> None:
+        about = {**about, "threads": threads}
+        print("{network} {size} {backend}, {threads} threads ...".format(**about), file=sys.stderr)
+        figures.append(measured(about, function, threads, *job, args.device, protocol))
 
     for name, (height, width), norms in itertools.product(args.networks, sizes, args.batch_norms):
         shape = [args.batch_size, 3, height, width]
-        folder = os.path.join(args.save_dir, "exported", f"{_stem(name)}_{height}x{width}_{norms}")
-        about = {"network": _stem(name), "size": f"{height}x{width}", "batch": args.batch_size, "batch norms": norms}
-        about.update(
-            in_fresh_process(max(args.threads), prepare, name, shape, norms == "folded", folder, args.backends)
-        )
+        folder = os.path.join(args.save_dir, "exported", f"{stem(name)}_{height}x{width}_{norms}")
+        network = (name, shape, norms == "folded", folder)
+        about = {"network": stem(name), "size": f"{height}x{width}", "batch": args.batch_size, "batch norms": norms}
+        about |= measuring.in_fresh_process(max(args.threads), prepare, *network, args.backends)
         for backend, threads in itertools.product(args.backends, args.threads):
-            print(f"{about['network']} {about['size']} {backend}, {threads} threads ...", file=sys.stderr)
-            job = {**about, "backend": backend, "threads": threads}
-            figures.append(
-                _measured(job, threads, measure, name, shape, norms == "folded", folder, backend, args.device, protocol)
-            )
+            add({**about, "backend": backend}, threads, measure, *network, backend)
     if args.torch:
         for (height, width), threads, returned in itertools.product(sizes, args.threads, ("labels", "as returned")):
             about = {"network": args.torch, "size": f"{height}x{width}", "batch": args.batch_size}
-            about |= {"batch norms": "as written", "backend": f"torch, {returned}", "threads": threads}
-            shape = [args.batch_size, 3, height, width]
+            about |= {"batch norms": "as written", "backend": f"torch, {returned}"}
             spec = (args.torch_path, args.torch, returned == "labels")
-            figures.append(_measured(about, threads, measure_torch, spec, shape, args.device, protocol))
+            add(about, threads, measure_torch, spec, [args.batch_size, 3, height, width])
 
-    notes = [_WHAT_IS_TIMED.format(warm_up=args.warm_up, protocol=args.protocol), *comparisons(figures)]
-    write_report(args.save_dir, "inference", where, figures, [_row(figure) for figure in figures], notes)
+    notes = [WHAT_IS_TIMED.format(warm_up=args.warm_up, protocol=args.protocol), *comparisons(figures)]
+    rows = [report_row(figure) for figure in figures]
+    measuring.write_report(args.save_dir, "inference", where, figures, rows, notes)
     plot(figures, os.path.join(args.save_dir, "speed_accuracy.png"))
-
-
-_WHAT_IS_TIMED = (
-    "Timed from a normalised float32 picture in main memory to its labels at full size in main memory (so with the "
-    "transfer to and from a GPU), after {warm_up} runs to warm up, protocol {protocol!r}; on a GPU the copy of the "
-    "result synchronises. Spread: 10th to 90th percentile. Precision is float32 where none is told. Multiply-adds are "
-    "those of `paddle.flops`, parameters include heads that only training uses. Memory is the peak resident memory of "
-    "the process. Labels equal: to eager Paddle."
-)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -136,26 +97,6 @@ def parse_size(text: str) -> tuple[int, int]:
     except ValueError:
         raise UserError(f"--sizes {text}: give HEIGHTxWIDTH, e.g. 1024x2048") from None
     return height, width
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(os.path.basename(name))[0]
-
-
-def build(name: str):
-    """The network of a YAML file or of `NETWORKS`, in evaluation mode."""
-    from paddleseg.cvlibs import Config
-
-    from paddleseg_ext.builder import Builder, load_config
-
-    if name in NETWORKS:
-        config = Config.__new__(Config)  # a configuration of nothing but a model
-        config.dic = {"model": {**NETWORKS[name][0], "num_classes": CLASSES}, "train_dataset": {"type": "Dataset"}}
-    else:
-        config = load_config(name)
-    network = Builder(config).model
-    network.eval()
-    return network
 
 
 def example(shape: list[int]) -> np.ndarray:
@@ -194,9 +135,10 @@ def prepare(name: str, shape: list[int], fold: bool, folder: str, backends: list
     return about
 
 
-def _measured(about: dict, threads: int, function, *args) -> dict:
+def measured(about: dict, function, threads: int, *args) -> dict:
+    """`about` with what ``function(threads, *args)`` measures in a process of its own, or why it could not."""
     try:
-        return {**about, **in_fresh_process(threads, function, threads, *args)}
+        return {**about, **measuring.in_fresh_process(threads, function, threads, *args)}
     except Exception as error:  # one that cannot be measured does not stop the others
         return {**about, "failed": one_line(error)}
 
@@ -222,7 +164,7 @@ def measure(threads, name, shape, fold, folder, backend, device, protocol) -> di
         session = Deployment(folder).session(runtime, device, threads, precision or "float32")
     agreement = float((session(picture) == np.load(os.path.join(folder, "labels.npy"))).mean())
     timing = timed(lambda: session(picture), protocol)
-    return {**asdict(timing), "peak_memory": peak_memory(), "label_agreement": agreement}
+    return {**asdict(timing), "peak_memory": measuring.peak_memory(), "label_agreement": agreement}
 
 
 def measure_torch(threads, spec, shape, device, protocol) -> dict:
@@ -251,15 +193,15 @@ def measure_torch(threads, spec, shape, device, protocol) -> dict:
 
     timing = timed(run, protocol)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return {**asdict(timing), "peak_memory": peak_memory(), "parameters": parameters}
+    return {**asdict(timing), "peak_memory": measuring.peak_memory(), "parameters": parameters}
 
 
-def timed(run, protocol) -> Timing:
+def timed(run, protocol) -> measuring.Timing:
     kind, warm_up, runs = protocol
-    return repeat(run, warm_up, runs) if kind == "median" else ddrnet_protocol(run)
+    return measuring.repeat(run, warm_up, runs) if kind == "median" else ddrnet_protocol(run)
 
 
-def ddrnet_protocol(run) -> Timing:
+def ddrnet_protocol(run) -> measuring.Timing:
     """The mean over as many runs as fit into six seconds, after ten runs and a trial of a second or more."""
 
     def mean_of(runs):
@@ -276,90 +218,4 @@ def ddrnet_protocol(run) -> Timing:
         mean = mean_of(runs)
     runs = max(1, int(6 / mean))
     mean = mean_of(runs)
-    return Timing(mean, mean, mean, mean, runs)
-
-
-def _row(figure: dict) -> dict:
-    """A figure as it stands in the table."""
-    about = {key: figure.get(key) for key in ("network", "size", "batch", "batch norms", "backend", "threads")}
-    if "failed" in figure:
-        return {**about, "latency": f"failed: {figure['failed']}"}
-    macs, agreement = figure.get("multiply_adds"), figure.get("label_agreement")
-    return {
-        **about,
-        "latency": f"{1e3 * figure['median']:.1f} ms",
-        "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}",
-        "pictures/s": f"{figure['batch'] / figure['median']:.2f}",
-        "multiply-adds": macs and f"{macs / 1e9:.1f} G",
-        "parameters": f"{figure['parameters'] / 1e6:.2f} M",
-        "peak memory": f"{figure['peak_memory'] / 1e6:.0f} MB",
-        "labels equal": agreement and f"{agreement:.3%}",
-    }
-
-
-def comparisons(figures: list[dict]) -> list[str]:
-    """For each network: its fastest float32 backend against PyTorch's, and reduced precisions against float32."""
-    measured = [figure for figure in figures if "failed" not in figure]
-    lines = []
-    for (network, size, threads), group in itertools.groupby(
-        measured, key=lambda f: (f["network"], f["size"], f["threads"])
-    ):
-        medians = {f["backend"]: f["median"] for f in group}
-        float32 = {backend: median for backend, median in medians.items() if ":" not in backend}
-        if not float32 or any(backend.startswith("torch") for backend in medians):
-            continue
-        best = min(float32, key=float32.__getitem__)
-        line = f"- {network}, {size}, {threads} threads: fastest in float32 is {best}, {1e3 * float32[best]:.0f} ms"
-        for other in measured:
-            if other["backend"].startswith("torch") and (other["size"], other["threads"]) == (size, threads):
-                ratio = other["median"] / float32[best]
-                line += f"; {ratio:.2f} times as fast as {other['network']} ({other['backend']})"
-        for backend, median in medians.items():
-            runtime = backend.partition(":")[0]
-            if runtime != backend and runtime in float32:
-                line += f"; {backend} is {float32[runtime] / median:.2f} times as fast as {runtime}"
-        lines.append(line)
-    return ["\n".join(lines)]
-
-
-def plot(figures: list[dict], path: str) -> None:
-    """Published accuracy over measured latency in float32, at the size that the accuracy was measured at.
-
-    A point is a network with its fastest backend; two joined points are the two figures that its authors publish.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    fastest: dict[str, dict] = {}
-    for figure in figures:
-        known = figure["network"] in NETWORKS and figure["size"] == PUBLISHED_SIZE
-        if known and "failed" not in figure and ":" not in figure["backend"]:
-            best = fastest.get(figure["network"], figure)
-            fastest[figure["network"]] = min(best, figure, key=lambda f: f["median"])
-    fastest = {name: figure for name, figure in fastest.items() if NETWORKS[name][1]}
-    if not fastest:
-        print(f"no picture of published accuracy: it is known at {PUBLISHED_SIZE} only")
-        return
-    chart, axes = pyplot.subplots(figsize=(8, 5), constrained_layout=True)
-    medians = [1e3 * figure["median"] for figure in fastest.values()]
-    centre = (min(medians) * max(medians)) ** 0.5
-    for name, figure in fastest.items():
-        published, latency = NETWORKS[name][1], 1e3 * figure["median"]
-        (line,) = axes.plot([latency] * len(published), published, "o-")
-        text = f"{name}\n{' and '.join(f'{value:g}' for value in published)}, {figure['backend']}"
-        middle = (latency, sum(published) / len(published))
-        place = {"xytext": (8, 0), "ha": "left"} if latency <= centre else {"xytext": (-8, 0), "ha": "right"}
-        style = {"textcoords": "offset points", "va": "center", "color": line.get_color(), "fontsize": 9}
-        axes.annotate(text, middle, **place, **style)
-    axes.set_xscale("log")
-    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        ticks("{x:g}")
-    axes.margins(x=0.15, y=0.15)
-    axes.set_xlabel(f"latency at {PUBLISHED_SIZE}, ms (fastest float32 backend measured)")
-    axes.set_ylabel("Cityscapes val mIoU, % (as published)")
-    axes.grid(alpha=0.3, which="both")
-    chart.savefig(path, dpi=120)
-    pyplot.close(chart)
-    print(f"Written: {path}")
+    return measuring.Timing(mean, mean, mean, mean, runs)

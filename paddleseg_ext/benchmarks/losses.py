@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from typing import Any
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, peak_memory, repeat, write_report
+from paddleseg_ext.benchmarks import measuring
 
 SCIPY = "ActiveBoundaryLoss-SciPy"  # its distances as the authors have them: on the host
 
-# name -> arguments, and what it takes: "classes" logits (N, K, H, W), "boundary" (N, 1, H, W), "presence" (N, K), or
+# name -> arguments, and what it takes: "classes" logits (N, K, H, W), "boundary" (N, 1, H, W), "picture" (N, K), or
 # "pair" of classes and boundary
 LOSSES: dict[str, tuple[dict, str]] = {
     "CrossEntropyLoss": ({}, "classes"),
@@ -22,8 +23,8 @@ LOSSES: dict[str, tuple[dict, str]] = {
     "BoundaryBCELoss": ({}, "boundary"),
     "MultiClassBoundaryLoss": ({}, "classes"),
     "BoundaryAwareOhemCrossEntropyLoss": ({}, "pair"),
-    "SECrossEntropyLoss": ({}, "presence"),
-    "EncodingBCELoss": ({"num_classes": None}, "presence"),
+    "SECrossEntropyLoss": ({}, "picture"),
+    "EncodingBCELoss": ({"num_classes": None}, "picture"),
 }
 
 
@@ -39,32 +40,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("N", "K", "H", "W"),
         help="(default: 2 19 512 512)",
     )
-    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
-    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--warm_up", type=int, default=1, help="(default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    measuring.add_flags(parser, device=True, threads=2, warm_up=1, runs=5)
 
 
 def main(args: argparse.Namespace) -> None:
+    where = measuring.conditions(args.device, args.threads)
+    settings = (args.shape, args.device, args.warm_up, args.runs)
     figures = [
-        {
-            "loss": name,
-            **in_fresh_process(args.threads, measure, name, args.shape, args.device, args.warm_up, args.runs),
-        }
-        for name in args.losses
+        {"loss": loss, **measuring.in_fresh_process(args.threads, measure, loss, *settings)} for loss in args.losses
     ]
     table = [
         {
             "loss": figure["loss"],
-            "forward and backward": f"{1e3 * figure['median']:.1f} ms",
-            "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}",
+            **measuring.latency(figure, "forward and backward"),
             "extra memory": f"{figure['extra_memory'] / 1e6:.0f} MB",
         }
         for figure in figures
     ]
     notes = [f"Logits {args.shape}, {args.runs} runs after {args.warm_up}, targets made from the labels each time."]
-    write_report(args.save_dir, "losses", conditions(args.device, args.threads), figures, table, notes)
+    measuring.write_report(args.save_dir, "losses", where, figures, table, notes)
 
 
 def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -> dict:
@@ -84,7 +78,7 @@ def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -
     shapes = {
         "classes": [shape],
         "boundary": [[batch, 1, height, width]],
-        "presence": [[batch, classes]],
+        "picture": [[batch, classes]],
         "pair": [shape, [batch, 1, height, width]],
     }[takes]
     # blocks: labels with edges, as scenes have
@@ -101,9 +95,9 @@ def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -
         if device == "gpu":
             paddle.device.synchronize()
 
-    before = peak_memory()
-    timing = repeat(run, warm_up, runs)
-    return {**asdict(timing), "extra_memory": peak_memory() - before}
+    before = measuring.peak_memory()
+    timing = measuring.repeat(run, warm_up, runs)
+    return {**asdict(timing), "extra_memory": measuring.peak_memory() - before}
 
 
 def measure_distances_by_scipy() -> None:
@@ -114,8 +108,11 @@ def measure_distances_by_scipy() -> None:
 
     from paddleseg_ext.losses import active_boundary
 
-    def squared_distances(marks: paddle.Tensor, exact: int = 0) -> paddle.Tensor:
-        distances = [distance_transform_edt(~mark) for mark in marks.numpy()]
+    def squared_distances(marks: paddle.Tensor, places: Any = None, exact: int = 0) -> paddle.Tensor:
+        distances = np.stack([distance_transform_edt(~mark) for mark in marks.numpy()])
+        picture, rows, columns = (some.numpy() for some in places)
+        height, width = distances.shape[1:]
+        distances = distances[picture, rows.clip(0, height - 1), columns.clip(0, width - 1)]
         return paddle.to_tensor(np.rint(np.square(distances)).astype(np.float32))
 
     active_boundary.squared_distances = squared_distances

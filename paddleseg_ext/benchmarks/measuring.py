@@ -1,7 +1,8 @@
-"""What every benchmark shares: fresh processes, timing, the conditions, and the report (JSON, Markdown)."""
+"""What every benchmark shares: flags, fresh processes, timing, the conditions, and the report (JSON, Markdown)."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -12,12 +13,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from importlib import metadata
 from multiprocessing import get_context
 
 import numpy as np
 
+from paddleseg_ext.cpu import processor
 from paddleseg_ext.files import write_whole
+from paddleseg_ext.tables import text_table
+from paddleseg_ext.versions import installed_versions
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,28 @@ class Timing:
     runs: int
 
 
+def add_flags(
+    parser: argparse.ArgumentParser,
+    device: bool = False,
+    threads: int | None = None,
+    warm_up: int | None = None,
+    runs: int | None = None,
+) -> None:
+    """``--save_dir``, and those of the other flags that are given a default here."""
+    if device:
+        parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
+    if threads is not None:
+        parser.add_argument("--threads", type=int, default=threads, help="(default: %(default)s)")
+    if warm_up is not None:
+        parser.add_argument("--warm_up", type=int, default=warm_up, help="runs to warm up (default: %(default)s)")
+    if runs is not None:
+        parser.add_argument("--runs", type=int, default=runs, help="measured runs (default: %(default)s)")
+    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+
+
 def in_fresh_process(threads: int, function: Callable, *args):
     """``function(*args)`` in a process of its own: its libraries see `threads`, and its peak memory is its own."""
-    # read when the new process loads its libraries; Paddle sets the first to 1 unless told otherwise
+    # read when the new process loads its libraries; Paddle sets the first to 1 where it is not set
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
@@ -63,63 +85,33 @@ def peak_memory() -> int:
 
 
 def conditions(device: str, threads: int) -> dict[str, str]:
-    """Where and with what a benchmark ran."""
-    packages = ("paddlepaddle", "paddlepaddle-gpu", "paddleseg", "onnxruntime", "paddle2onnx", "torch", "numpy")
-    found = {name: metadata.version(name) for name in packages if _installed(name)}
+    """Where and with what a benchmark runs."""
     return {
-        "processor": _processor(),
+        "processor": processor().get("model name") or platform.processor(),
         "cores": str(os.cpu_count()),
         "threads": str(threads),
         "device": device,
         "load average at the start": f"{os.getloadavg()[0]:.2f}",
         "system": platform.platform(),
         "python": platform.python_version(),
-        **found,
+        **installed_versions(),
     }
 
 
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _processor() -> str:
-    if os.path.isfile("/proc/cpuinfo"):
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
-def markdown_table(rows: list[dict]) -> str:
-    """Rows with the same keys as a Markdown table; None is an empty cell."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    for row in rows:
-        cells = ["" if row.get(column) is None else str(row[column]) for column in columns]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def latency(figure: dict, name: str) -> dict[str, str]:
+    """The cells of a `Timing` (as a dict), the column of the median under a `name`."""
+    return {name: f"{1e3 * figure['median']:.1f} ms", "spread": f"{1e3 * figure['low']:.1f}-{1e3 * figure['high']:.1f}"}
 
 
 def write_report(save_dir: str, name: str, where: dict, figures: list[dict], table: list[dict], notes: list[str]):
     """Print the table and write <save_dir>/<name>.json (all figures) and .md (table, conditions, notes)."""
-    os.makedirs(save_dir, exist_ok=True)
-    text = "\n\n".join(
-        [
-            f"# Benchmark: {name}",
-            markdown_table(table),
-            *notes,
-            "\n".join(f"- {key}: {value}" for key, value in where.items()),
-        ]
-    )
+    columns = list(dict.fromkeys(key for row in table for key in row))
+    rows = [[row.get(column) for column in columns] for row in table]
+    about = "\n".join(f"- {key}: {value}" for key, value in where.items())
+    text = "\n\n".join([f"# Benchmark: {name}", text_table(columns, rows, markdown=True), *notes, about])
     print(text)
-    for suffix, content in (
-        ("json", json.dumps({"conditions": where, "figures": figures, "notes": notes}, indent=2)),
-        ("md", text + "\n"),
-    ):
-        write_whole(os.path.join(save_dir, f"{name}.{suffix}"), content)
-    print(f"\nWritten: {save_dir}/{name}.json and .md")
+    os.makedirs(save_dir, exist_ok=True)
+    path = os.path.join(save_dir, name)
+    write_whole(f"{path}.json", json.dumps({"conditions": where, "figures": figures, "notes": notes}, indent=2))
+    write_whole(f"{path}.md", f"{text}\n")
+    print(f"\nWritten: {path}.json and .md")

@@ -6,7 +6,7 @@ import argparse
 import os
 import statistics
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, write_report
+from paddleseg_ext.benchmarks import measuring
 from paddleseg_ext.benchmarks.training import measure as measure_training
 from paddleseg_ext.command import UserError
 from paddleseg_ext.cpu import AVX2, VARIABLE, is_amd_with_avx2
@@ -24,22 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("N", "W", "H"),
         help="batch and size of the random pictures (default: 4 320 240)",
     )
-    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=2, help="processes of each, in turn (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="measured steps of a process (default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    measuring.add_flags(parser, threads=2, runs=5)
 
 
 def main(args: argparse.Namespace) -> None:
     if not is_amd_with_avx2():
-        raise UserError("benchmark mkl: there is nothing to compare, this is no AMD processor with AVX2")
+        raise UserError("benchmark mkl: nothing to compare, since this is not an AMD processor with AVX2")
     from paddleseg_ext.builder import load_config
 
     load_config(args.config)  # a wrong path or YAML is reported before the processes start
+    where = measuring.conditions("cpu", args.threads)
     steps: dict[str, list[float]] = {OWN_CHOICE: [], CHOSEN: []}
     for _ in range(args.rounds):
         for way, seconds in steps.items():
-            seconds += in_fresh_process(args.threads, measure, way, args.config, args.synthetic, args.runs)
+            seconds += measuring.in_fresh_process(args.threads, measure, way, args.config, args.synthetic, args.runs)
     medians = {way: statistics.median(seconds) for way, seconds in steps.items()}
     figures = [{"kernels": way, "seconds": seconds} for way, seconds in medians.items()]
     table = [
@@ -55,7 +54,7 @@ def main(args: argparse.Namespace) -> None:
         f"{args.config}, batch {batch} of {width}x{height}, median of {args.rounds} x {args.runs} steps after one "
         "each, in processes of their own by turns."
     ]
-    write_report(args.save_dir, "mkl", conditions("cpu", args.threads), figures, table, notes)
+    measuring.write_report(args.save_dir, "mkl", where, figures, table, notes)
 
 
 def measure(way: str, config: str, synthetic: list[int], runs: int) -> list[float]:

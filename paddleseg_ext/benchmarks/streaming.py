@@ -8,7 +8,7 @@ import tempfile
 
 import numpy as np
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, repeat, write_report
+from paddleseg_ext.benchmarks import measuring
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,25 +18,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", type=int, default=500, help="how many to draw (default: %(default)s)")
     parser.add_argument("--size", nargs=2, type=int, default=[512, 256], metavar=("W", "H"), help="(default: 512 256)")
     parser.add_argument("--suffix", default=".png", choices=[".png", ".jpg"])
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="(default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    measuring.add_flags(parser, threads=os.cpu_count())
 
 
 def main(args: argparse.Namespace) -> None:
-    figure = in_fresh_process(args.threads, measure, args)
-    share = figure["streaming"] / figure["bare"]
+    where = measuring.conditions("cpu", args.threads)
     about = {"backend": args.backend, "precision": args.precision, "size": "{1}x{0}".format(*args.size)}
+    figure = measuring.in_fresh_process(args.threads, measure, args)
     rates = {
         "bare network": f"{figure['bare']:.2f}/s",
         "folder": f"{figure['streaming']:.2f}/s",
-        "share": f"{share:.3f}",
+        "share": f"{figure['streaming'] / figure['bare']:.3f}",
     }
     notes = [
         f"{args.pictures} {args.suffix} pictures: read, normalised, labelled, two pictures written for each; the bare "
         "network is called as often with one prepared input, half of it before the folder and half after."
     ]
-    where = conditions("cpu", args.threads)
-    write_report(args.save_dir, "streaming", where, [{**about, **figure}], [{**about, **rates}], notes)
+    measuring.write_report(args.save_dir, "streaming", where, [{**about, **figure}], [{**about, **rates}], notes)
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -57,10 +55,10 @@ def measure(args: argparse.Namespace) -> dict:
             cv2.imwrite(path, _picture(index, *args.size))
         prepared = exported.transforms({"img": paths[0]})["img"][None]
         half = max(1, args.pictures // 2)
-        before = repeat(lambda: session(prepared), 3, half)
+        before = measuring.repeat(lambda: session(prepared), 3, half)
         segmenter = ExportedSegmenter(exported.transforms, lanes)
         summary = predict_pictures(paths, folder, segmenter, artist, os.path.join(folder, "out"))
-        after = repeat(lambda: session(prepared), 3, half)
+        after = measuring.repeat(lambda: session(prepared), 3, half)
     return {"bare": 2 / (before.mean + after.mean), "streaming": summary.done / summary.seconds}
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, summarise, write_report
+from paddleseg_ext.benchmarks import measuring
 
 PARTS = ("data", "forward", "losses", "backward", "update")
 
@@ -24,22 +24,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("N", "W", "H"),
         help="random pictures of this batch and size, instead of the YAML's data set",
     )
-    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
-    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--warm_up", type=int, default=1, help="steps before the measured ones (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="measured steps (default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    measuring.add_flags(parser, device=True, threads=2, warm_up=1, runs=5)
 
 
 def main(args: argparse.Namespace) -> None:
     from paddleseg_ext.builder import load_config
 
+    where = measuring.conditions(args.device, args.threads)
     figures, table = [], []
     for path in args.config or [None]:
         load_config(path)  # a wrong path or YAML is reported before the process starts
-        steps = in_fresh_process(args.threads, measure, path, args.synthetic, args.device, args.warm_up, args.runs)
+        steps = measuring.in_fresh_process(
+            args.threads, measure, path, args.synthetic, args.device, args.warm_up, args.runs
+        )
         whole = statistics.median(sum(step) for step in zip(*steps.values()))
-        figures.append({"config": path, "step": whole, **{part: asdict(summarise(steps[part])) for part in PARTS}})
+        figures.append(
+            {"config": path, "step": whole, **{part: asdict(measuring.summarise(steps[part])) for part in PARTS}}
+        )
         row = {"config": path, "step": f"{1e3 * whole:.0f} ms"}
         for part in PARTS:
             median = statistics.median(steps[part])
@@ -49,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
         f"Medians of {args.runs} steps after {args.warm_up}, float32, synchronised after each part; the losses include "
         "making their targets. " + ("Random pictures." if args.synthetic else "The YAML's data, read in this process.")
     ]
-    write_report(args.save_dir, "training", conditions(args.device, args.threads), figures, table, notes)
+    measuring.write_report(args.save_dir, "training", where, figures, table, notes)
 
 
 def measure(path: str, synthetic: list[int] | None, device: str, warm_up: int, runs: int) -> dict[str, list[float]]:

@@ -11,7 +11,6 @@ from collections import defaultdict
 import jinja2
 import numpy as np
 from PIL import Image
-from prettytable import PrettyTable
 
 from paddleseg_ext.data_tools.inspection import Finding
 from paddleseg_ext.data_tools.kinds import KINDS, Problem
@@ -19,6 +18,7 @@ from paddleseg_ext.data_tools.splits import Sample, Split
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import open_picture, write_whole
+from paddleseg_ext.tables import text_table
 
 SHOWN_FILES = 5  # of a kind, on the screen
 SHOWN_FILES_IN_PAGE = 100
@@ -104,7 +104,7 @@ def summary(report: dict) -> str:
         if split["pictures_outside"]:
             lines.append(f"  {outside_note(split['pictures_outside'])}")
         if name == "train" and split["labelled_pictures"]:
-            lines.append(class_table(split["classes"]).get_string())
+            lines.append(class_table(split["classes"]))
     lines += problem_lines(report["problems"]) or ["", "no problems found"]
     return "\n".join(lines)
 
@@ -128,14 +128,14 @@ def problem_lines(problems: list[dict]) -> list[str]:
     return lines
 
 
-def class_table(classes: list[dict]) -> PrettyTable:
+def class_table(classes: list[dict]) -> str:
     """Shares and weights of the classes of a split, as the report has them."""
-    table = PrettyTable(["", "class", "pixels", "pictures", "median frequency weight", "ENet weight"], align="r")
-    table.align["class"] = "l"
+    rows = []
     for i, c in enumerate(classes):
         weights = [f"{c[key]:.3f}" for key in ("median_frequency_weight", "enet_weight")]
-        table.add_row([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", *weights])
-    return table
+        rows.append([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", *weights])
+    header = ["", "class", "pixels", "pictures", "median frequency weight", "ENet weight"]
+    return text_table(header, rows, left="class")
 
 
 def write_report(save_dir: str, report: dict, splits: list[Split], problems: list[Problem]) -> tuple[str, str]:

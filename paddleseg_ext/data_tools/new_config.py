@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import paddle
 from paddleseg.datasets import Dataset
-from prettytable import PrettyTable
 from tqdm import tqdm
 
 from paddleseg_ext.command import UserError
@@ -29,6 +28,7 @@ from paddleseg_ext.datasets.description import CLASSES_FILE, classes_text
 from paddleseg_ext.datasets.pairing import SPLITS
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import open_picture, write_whole
+from paddleseg_ext.tables import text_table
 
 FEW_LABELS = 10
 """From as many labels on, a value that a single one holds is taken for a mistake rather than for a class."""
@@ -239,12 +239,13 @@ def _write(texts: dict[str, str], data: OwnSplits, root: str) -> None:
 
 def _summary(statistics: dict, proposal, written: list[str], args) -> str:
     train = statistics["train"]
-    table = PrettyTable(["", "class", "pixels", "pictures", "weight"], align="r")
-    table.align["class"] = "l"
-    for i, (c, weight) in enumerate(zip(train["classes"], proposal.weights)):
-        table.add_row([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", weight])
+    rows = [
+        [i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", weight]
+        for i, (c, weight) in enumerate(zip(train["classes"], proposal.weights))
+    ]
+    table = text_table(["", "class", "pixels", "pictures", "weight"], rows, left="class")
     counts = ", ".join(f"{name}: {split['pictures']} pictures" for name, split in statistics.items())
-    lines = [counts, table.get_string()]
+    lines = [counts, table]
     lines += [outside_note(number) for split in statistics.values() if (number := split["pictures_outside"])]
     for name in ("train", "val"):
         absent = [c["name"] for c in statistics[name]["classes"] if c["pixel_share"] == 0]

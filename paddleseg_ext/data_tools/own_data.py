@@ -15,11 +15,11 @@ from pathlib import Path
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools.labelme import is_labelme
+from paddleseg_ext.files import PICTURE_SUFFIXES
 
 RENDERED = "labels_from_labelme"
 """The folder of the labels that are drawn from JSON polygons."""
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _SPLIT = r"(?P<split>train|training|val|valid|validation|test)?[_-]?"
 LABEL_FOLDER = re.compile(
@@ -58,7 +58,7 @@ def find_own_data(root: str) -> OwnData:
     pictures: dict[Key, str] = {}
     masks = []
     for path in files:
-        if path.suffix.lower() not in PICTURES or path.stem.endswith(NO_LABELS):
+        if path.suffix.lower() not in PICTURE_SUFFIXES or path.stem.endswith(NO_LABELS):
             continue
         if any(LABEL_FOLDER.fullmatch(part) for part in path.parts[:-1]):
             masks.append(path)

@@ -100,7 +100,7 @@ def new_split(component: type, settings: dict, name: str) -> Split:
     classes = describe(component, settings)
     num_classes = len(classes.names)
     colours = np.array(get_color_map_list(256), np.uint8).reshape(-1, 3)
-    colours[:num_classes] = classes.colours
+    colours[:num_classes] = classes.colours[:num_classes]
     indices = {i: i for i in range(num_classes)} | {classes.ignore_index: IGNORE_INDEX}
     return Split(
         name=name,

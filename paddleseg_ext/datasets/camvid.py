@@ -21,7 +21,10 @@ class CamVid(LabelTableDataset):
         others: what becomes of the colours beyond the 11 classes: "ignore" them, as the authors of SANet do, or
             "merge" each into the nearest class, as SegNet does.
 
-    The other arguments are those of `LabelTableDataset`.
+    The other arguments are those of `LabelTableDataset`, and so are the errors.
+
+    Raises:
+        ValueError: another value of `others`.
     """
 
     NUM_CLASSES = len(CAMVID)

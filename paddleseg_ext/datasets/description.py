@@ -1,4 +1,4 @@
-"""What a data set's type and its section of a YAML tell about its classes."""
+"""The classes of a data set, from its type and its section of a YAML."""
 
 from __future__ import annotations
 
@@ -8,31 +8,66 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from paddleseg.cvlibs import Config
 from paddleseg.datasets import Cityscapes
 from paddleseg.utils.visualize import get_color_map_list
 
-from paddleseg_ext.command import UserError
+from paddleseg_ext.command import UserError, nearest
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.gtav import GTAV
 from paddleseg_ext.datasets.palettes import UNKNOWN, LabelDecoder
-from paddleseg_ext.files import read_text
+from paddleseg_ext.files import open_picture, read_text
 
 CLASSES_FILE = "classes.txt"
 BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
-class Description:
-    """Names, colours (num_classes, 3) uint8 RGB, and the decoder of a data set that has its own kind of labels."""
+class Classes:
+    """The classes of a data set: their names, colours (256, 3) uint8 RGB, and how its label pictures are read.
+
+    Labels that are not a class are `ignore_index` here; their colour is black. `decoder` is that of CamVid and GTAV;
+    the label pictures of other data sets hold the classes themselves.
+    """
 
     names: tuple[str, ...]
     colours: np.ndarray
     ignore_index: int
-    decoder: LabelDecoder | None
+    decoder: LabelDecoder | None = None
+
+    @staticmethod
+    def of(config: Config) -> Classes:
+        """The classes of a config's validation data set."""
+        from paddleseg_ext.builder import Builder  # which stands above the data sets
+
+        return describe(Builder(config).val_dataset_class, config.val_dataset_cfg)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """The index of a class given by its name or its number; raises `UserError` for any other."""
+        if name in self.names:
+            return self.names.index(name)
+        if name.isdigit() and int(name) < len(self):
+            return int(name)
+        raise UserError(f"class {name}: {nearest(name, self.names)} (or a number below {len(self)})")
+
+    def read_label(self, path: str, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The classes (H, W) of a label picture, uint8; raises `ValueError` unless it has `size` (H, W), if given."""
+        if self.decoder is not None:
+            label = self.decoder.read(path)
+        else:
+            with open_picture(path) as picture:
+                label = np.asarray(picture)
+        expected = label.shape[:2] if size is None else tuple(size)
+        if label.shape != expected:
+            raise ValueError(f"the label {path} has the shape {label.shape}; expected {expected} class indices")
+        return np.where(label < len(self), label, self.ignore_index).astype(np.uint8)
 
 
-def describe(dataset: type, settings: dict) -> Description:
-    """Of the registered class `dataset` with the arguments `settings`.
+def describe(dataset: type, settings: dict) -> Classes:
+    """The classes of the registered class `dataset` with the arguments `settings`.
 
     Names and colours of own data (`paddleseg.datasets.Dataset`) are those of classes.txt in its `dataset_root`, if
     there is one.
@@ -52,14 +87,12 @@ def describe(dataset: type, settings: dict) -> Description:
             raise UserError(f"{path}: names {len(names)} classes, but num_classes is {num_classes}: make them equal")
     if num_classes is None or not 0 < num_classes < UNKNOWN:
         raise UserError(f"num_classes: {num_classes}: give the number of classes, up to {UNKNOWN - 1}")
-    if colours is None:
-        colours = get_color_map_list(num_classes)
-    decoder_of = getattr(dataset, "decoder_of", lambda settings: None)
-    return Description(
+    colours = np.reshape(get_color_map_list(num_classes) if colours is None else colours, (-1, 3))[:num_classes]
+    return Classes(
         names=tuple(names or (f"class {index}" for index in range(num_classes))),
-        colours=np.array(colours, np.uint8).reshape(-1, 3)[:num_classes],
+        colours=np.pad(colours, ((0, 256 - len(colours)), (0, 0))).astype(np.uint8),
         ignore_index=getattr(dataset, "IGNORE_INDEX", settings.get("ignore_index", IGNORE_INDEX)),
-        decoder=decoder_of(settings),
+        decoder=dataset.decoder_of(settings) if hasattr(dataset, "decoder_of") else None,
     )
 
 

@@ -15,10 +15,10 @@ class GTAV(LabelTableDataset):
     """GTAV ("Playing for Data", Richter et al., 2016), https://download.visinf.tu-darmstadt.de/data/from_games.
 
     Labels are the published palette PNGs, RGB PNGs of the same colours, or grey PNGs of label ids (0 to 34).
-    Without lists, `dataset_root` holds images and labels, split by the published split.mat if it lies there, else
+    Without lists, `dataset_root` holds images and labels, split by the published split.mat if it is there, else
     into half, a quarter and a quarter in the order of names; or images/train, labels/train, ...
 
-    Args: those of `LabelTableDataset`.
+    Arguments and errors are those of `LabelTableDataset`.
     """
 
     NUM_CLASSES = len(LABEL_IDS)

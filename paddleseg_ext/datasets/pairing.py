@@ -22,7 +22,7 @@ class Layout:
     Attributes:
         images, labels: folders below the root, searched with their sub-folders; ``{split}`` is train, val or test.
         image_postfixes, label_postfixes: ends of file names. Partners have the same relative path when the first
-            postfix that fits is cut off; a file that none fits is not of the data set.
+            postfix that fits is cut off; files that no postfix fits do not belong to the data set.
         image_formats, label_formats: suffixes of file names, without dot.
         splits: for folders that hold all splits: (root, names) -> the split of each name.
     """
@@ -144,7 +144,7 @@ def write_lists(root: str, layout: Layout, splits: Iterable[str], separator: str
 
 
 def list_in(root: str | Path, split: str) -> str | None:
-    """The file list of a split that lies in `root` under its usual name."""
+    """The file list of a split in `root`, under its usual name."""
     path = os.path.join(root, f"{split}.txt")
     return path if os.path.isfile(path) else None
 
@@ -152,7 +152,7 @@ def list_in(root: str | Path, split: str) -> str | None:
 def read_list(path: str | Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     """The line numbers and fields of a file list; bytes that are no UTF-8 are left for `below` to refuse.
 
-    Empty lines and a byte order mark, which editors leave behind, are passed over.
+    Empty lines and a byte order mark, which editors leave behind, are skipped.
     """
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
@@ -201,7 +201,7 @@ def _camvid_splits(root: Path, names: list[str]) -> dict[str, str]:
 
 
 def _gtav_splits(root: Path, names: list[str]) -> dict[str, str]:
-    """The published split (split.mat) if it lies in `root`; else half, a quarter and a quarter of the drive.
+    """The published split (split.mat) if it is in `root`; else half, a quarter and a quarter of the drive.
 
     Whole stretches, because neighbouring frames show the same place.
     """
@@ -234,8 +234,5 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         Layout("images", "labels", label_postfixes=("_L", ""), splits=_camvid_splits),
         Layout("701_StillsRaw_full", "LabeledApproved_full", label_postfixes=("_L", ""), splits=_camvid_splits),
     ),
-    "gtav": (
-        Layout("images/{split}", "labels/{split}"),
-        Layout("images", "labels", splits=_gtav_splits),
-    ),
+    "gtav": (Layout("images/{split}", "labels/{split}"), Layout("images", "labels", splits=_gtav_splits)),
 }

@@ -104,10 +104,7 @@ class LabelDecoder:
     """
 
     def __init__(
-        self,
-        classes: dict[int, int],
-        colours: dict[int, Colour],
-        more_colours: dict[Colour, int] | None = None,
+        self, classes: dict[int, int], colours: dict[int, Colour], more_colours: dict[Colour, int] | None = None
     ):
         self.classes = classes
         self.colours = colours
@@ -161,7 +158,7 @@ class LabelDecoder:
 
 
 def camvid_decoder(others: str) -> LabelDecoder:
-    """Of the 11 classes; `others`, the 32-class colours that are none of the 11, are "ignore"d or "merge"d."""
+    """For the 11 classes; `others` says whether the rest of the 32 colours are "ignore"d or "merge"d into them."""
     classes = {i: i for i in range(len(CAMVID))} | dict.fromkeys((CAMVID_VOID_ID, IGNORE_INDEX), IGNORE_INDEX)
     colours, more_colours = {}, {}
     for index, members in enumerate(CAMVID.values()):
@@ -172,7 +169,7 @@ def camvid_decoder(others: str) -> LabelDecoder:
 
 
 def gtav_decoder(num_classes: int) -> LabelDecoder:
-    """Of the 19 Cityscapes classes, or of all 35 label ids."""
+    """For the 19 Cityscapes classes, or for all 35 label ids."""
     of_19 = {label_id: train_id for train_id, label_id in enumerate(LABEL_IDS)}
     classes = {i: i if num_classes == len(GTAV) else of_19.get(i, IGNORE_INDEX) for i in range(len(GTAV))}
     colours = {i: colour for i, (_, colour) in enumerate(GTAV)}

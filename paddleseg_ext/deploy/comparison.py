@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Callable
 
 import numpy as np
 
@@ -22,7 +21,7 @@ class Comparison:
         max_difference: largest absolute difference of outputs; None where the outputs are labels.
         relative_difference: the same over the largest absolute reference output.
         label_agreement: share of pixels with the same label.
-        ties: share of pixels with another label that the reference scores as high, but for the tolerance. A network
+        ties: share of pixels with another label that the reference scores equally high, within the tolerance. A network
             after a few iterations has many of them.
     """
 

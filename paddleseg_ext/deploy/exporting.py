@@ -12,8 +12,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from typing import Any, Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -160,6 +160,7 @@ def fold_and_compare(network: paddle.nn.Layer, pictures: Sequence[np.ndarray]):
 
 
 def require_passed(comparisons: Sequence[Comparison]) -> None:
+    """Log the comparisons; raises `UserError` if one of them shows a difference."""
     for comparison in comparisons:
         logger.info(str(comparison))
     failed = [comparison for comparison in comparisons if not comparison.passed]
@@ -168,12 +169,16 @@ def require_passed(comparisons: Sequence[Comparison]) -> None:
 
 
 def with_output_op(network: paddle.nn.Layer, output_op: str) -> paddle.nn.Layer:
-    """A network whose `forward` a trace may replace: that of `network` itself stays."""
+    """`network` within another one, so that a trace may replace the `forward` of that and not its own."""
     return paddle.nn.Sequential(network) if output_op == "none" else WrappedModel(network, output_op)
 
 
 def write_folder(network, folder: str, transforms: list, shape: list, output_op: str, onnx: bool) -> Deployment:
-    """PaddleSeg's three files, and ``model.onnx``; ``deploy.yaml`` names the model file that this Paddle writes."""
+    """PaddleSeg's three files, and ``model.onnx``; ``deploy.yaml`` names the model file that this Paddle writes.
+
+    Raises:
+        UserError: the network cannot be exported, or not as ONNX.
+    """
     wrapped = with_output_op(network, output_op)
     wrapped.eval()
     static = paddle.jit.to_static(
@@ -208,7 +213,11 @@ def write_digests(folder: str) -> None:
 
 
 def write_onnx(deployment: Deployment) -> None:
-    """Convert an exported folder's network with paddle2onnx into its ``model.onnx``."""
+    """Convert an exported folder's network with paddle2onnx into its ``model.onnx``.
+
+    Raises:
+        UserError: paddle2onnx is not installed or cannot convert it.
+    """
     if importlib.util.find_spec("paddle2onnx") is None:
         wanted = "paddle2onnx" if paddle.__version__.startswith("3") else "'paddle2onnx<2'"
         raise UserError(f"--onnx needs paddle2onnx: pip install {wanted} onnx onnxruntime")
@@ -222,8 +231,8 @@ def write_onnx(deployment: Deployment) -> None:
         )
     if child.returncode != 0 or not os.path.isfile(path):
         lines = [line for line in (child.stdout + child.stderr).splitlines() if line.strip()]
-        told = [line for line in lines if line.startswith("[ERROR]")] or lines[-1:]
-        raise UserError(f"paddle2onnx cannot convert this network: {told[0] if told else child.returncode}")
+        reasons = [line for line in lines if line.startswith("[ERROR]")] or lines[-1:]
+        raise UserError(f"paddle2onnx cannot convert this network: {reasons[0] if reasons else child.returncode}")
 
     import onnx
 
@@ -254,22 +263,17 @@ def put_argmax_on_channels_last(model) -> None:
             continue
         order = numpy_helper.from_array(np.array([0, 2, 3, 1]), f"{resize.name}_order")
         graph.initializer.append(order)
-        added = [
-            helper.make_node(
-                "Transpose", [resize.input[0]], [f"{resize.name}_nhwc"], f"{resize.name}_to_nhwc", perm=[0, 2, 3, 1]
-            )
-        ]
-        resize.input[0] = added[0].output[0]
-        last = len(resize.input) - 1  # scales, or sizes if those are given
-        added.append(
-            helper.make_node(
-                "Gather", [resize.input[last], order.name], [f"{resize.name}_sizes_nhwc"], f"{resize.name}_reorder"
-            )
+        name, last = resize.name, len(resize.input) - 1  # scales, or sizes if those are given
+        transpose = helper.make_node(
+            "Transpose", [resize.input[0]], [f"{name}_nhwc"], f"{name}_to_nhwc", perm=[0, 2, 3, 1]
         )
-        resize.input[last] = added[1].output[0]
+        reorder = helper.make_node(
+            "Gather", [resize.input[last], order.name], [f"{name}_sizes_nhwc"], f"{name}_reorder"
+        )
+        resize.input[0], resize.input[last] = transpose.output[0], reorder.output[0]
         next(a for a in argmax.attribute if a.name == "axis").i = 3
         position = list(graph.node).index(resize)
-        for node in reversed(added):
+        for node in (reorder, transpose):
             graph.node.insert(position, node)
         for info in [info for info in graph.value_info if info.name == resize.output[0]]:
             graph.value_info.remove(info)

@@ -34,7 +34,7 @@ class Folding:
 
 @paddle.no_grad()
 def fold_batch_norms(network: nn.Layer, example: paddle.Tensor) -> Folding:
-    """Fold every batch norm for which that is exact, in place; the network is good for evaluation only afterwards.
+    """Fold every batch norm for which that is exact, in place; afterwards the network is good for evaluation only.
 
     Args:
         example: a picture (N, C, H, W) to run.
@@ -111,9 +111,9 @@ def _pads(convolution) -> bool:
 
 
 def _private(network, pairs, example):
-    """The pairs whose value in between nobody else reads, each batch norm at most once.
+    """The pairs whose value in between no other layer reads, each batch norm at most once.
 
-    The first layer returns NaN and the second one is given the true value: if somebody else looks at what lies
+    The first layer returns NaN and the second one is given the true value: if another layer reads what lies
     between (or changed it in place), the network's output is no longer the same.
     """
     taken, unique = set(), []

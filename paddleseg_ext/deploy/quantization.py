@@ -82,10 +82,7 @@ def _full_size_nodes(model) -> list[str]:
 
 
 def judge_precision(
-    logits: Deployment,
-    precision: str,
-    pictures: Sequence[np.ndarray],
-    dataset: paddle.io.Dataset | None,
+    logits: Deployment, precision: str, pictures: Sequence[np.ndarray], dataset: paddle.io.Dataset | None
 ) -> dict:
     """What a precision changes: logit difference, label agreement, and with a labelled `dataset` the mIoU.
 

@@ -58,7 +58,7 @@ class Deployment:
         return path
 
     def _require_whole(self, path: str) -> None:
-        """Refuse a changed file before Paddle Inference reads it, which some damage leaves hanging."""
+        """Refuse a changed file before Paddle Inference reads it, which hangs on some damaged ones."""
         _require_file(path)
         digest = self.digests.get(os.path.relpath(path, self.folder))
         if digest not in (None, file_digest(path)):
@@ -76,16 +76,20 @@ class Deployment:
         if backend == "inference":
             return InferenceSession(self.model, self.params, device, threads, precision)
         if precision not in ONNX_FILES:
-            raise UserError(f"--precision {precision}: ONNX Runtime is given {' and '.join(ONNX_FILES)} here")
+            raise UserError(f"--precision {precision}: ONNX Runtime has {' and '.join(ONNX_FILES)} here")
         path = self.onnx_file(precision)
         session = OnnxSession(path, device, threads)
         if session.metadata.get(PARAMS_MARK) != file_digest(self.params):
-            raise UserError(f"{path}: it is of another network than {self.params}: export again with --onnx")
+            raise UserError(f"{path}: it was made from another network than {self.params}: export again with --onnx")
         return session
 
 
 class Session(ABC):
-    """Calls `_run`; an input that the network cannot take becomes one line."""
+    """A network that is ready to run.
+
+    Raises:
+        UserError: when it is called with an input that the network does not take.
+    """
 
     backend: str
     input_shape: Sequence[int] = (-1, -1, -1, -1)
@@ -124,7 +128,11 @@ class EagerSession(Session):
 
 
 class InferenceSession(Session):
-    """Paddle Inference; on a CPU with oneDNN."""
+    """Paddle Inference; on a CPU with oneDNN.
+
+    Raises:
+        UserError: the files cannot be loaded, or the device does not have this precision.
+    """
 
     backend = "inference"
 
@@ -162,7 +170,11 @@ class InferenceSession(Session):
 
 
 class OnnxSession(Session):
-    """ONNX Runtime."""
+    """ONNX Runtime.
+
+    Raises:
+        UserError: it is not installed, or the file cannot be loaded.
+    """
 
     backend = "onnxruntime"
 
@@ -199,4 +211,4 @@ def file_digest(path: str) -> str:
 
 def _require_file(path: str) -> None:
     if not os.path.isfile(path):
-        raise UserError(f"{path}: there is no such file: is it an exported folder, and whole?")
+        raise UserError(f"{path}: there is no such file: give a complete folder that export wrote")

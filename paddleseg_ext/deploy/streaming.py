@@ -1,6 +1,6 @@
 """Pictures and video frames through a network, with decoding, network and drawing side by side.
 
-Several workers take a picture each, decode it, run the network on it and draw; OpenCV, NumPy and the runtimes let go of
+Several workers take a picture each, decode it, run the network on it and draw; OpenCV, NumPy and the runtimes release
 Python's lock. On a CPU each worker has a session of its own with its share of the threads: two pictures side by side
 on a core each take less time than one after the other on both.
 """
@@ -13,12 +13,12 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,9 +26,9 @@ from paddleseg.transforms import Compose
 from paddleseg.utils import visualize
 from tqdm import tqdm
 
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.analysis.segmentation import add_legend
 from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.files import read_image, replacing, write_image
 from paddleseg_ext.segmenter import Segmenter, prepare
 
@@ -89,12 +89,7 @@ class Summary:
 
 
 def stream(
-    items: Iterable,
-    work: Callable,
-    collect: Callable,
-    workers: int,
-    total: int | None = None,
-    unit: str = "picture",
+    items: Iterable, work: Callable, collect: Callable, workers: int, total: int | None = None, unit: str = "picture"
 ) -> Summary:
     """``collect(work(item))`` for each item: `work` in several threads, `collect` in the order of the items.
 

@@ -12,14 +12,14 @@ from paddle.framework import io as paddle_io
 from paddle.framework import io_utils
 
 from paddleseg_ext.files import replacing
-from paddleseg_ext.host.registry import repair, replace, wrap
+from paddleseg_ext.host.patching import replace, wrap
+from paddleseg_ext.host.registry import repair
 from paddleseg_ext.weights.paddle_file import read_pickle
 
 
 @repair(
-    needed=False,
-    reason="paddle.save writes in place: a run killed meanwhile leaves half a checkpoint and none of the old one",
-    upstream="not fixed in Paddle 3.3 (framework/io.py)",
+    "paddle.save writes in place: a run killed meanwhile leaves half a checkpoint and none of the old one",
+    "not fixed in Paddle 3.3 (framework/io.py)",
 )
 def whole_checkpoints():
     def save_whole(original, obj, path, *args, **kwargs):
@@ -31,11 +31,7 @@ def whole_checkpoints():
     wrap(paddle, "save", save_whole)
 
 
-@repair(
-    needed=False,
-    reason="paddle.load calls any function that a checkpoint names",
-    upstream="not fixed in Paddle 3.3 (framework/io.py)",
-)
+@repair("paddle.load calls any function that a checkpoint names", "not fixed in Paddle 3.3 (framework/io.py)")
 def checkpoints_without_code():
     def load(file, encoding="latin1"):
         start = file.read(1)

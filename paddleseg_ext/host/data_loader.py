@@ -12,14 +12,14 @@ from paddle.base import core
 from paddle.io.dataloader import dataloader_iter, worker
 
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.host.registry import repair, replace, wrap
+from paddleseg_ext.host.patching import replace, wrap
+from paddleseg_ext.host.registry import repair
 
 
 @repair(
-    needed=False,
-    reason="an error while reading a sample leaves the trainer waiting for ever (num_workers 0) or is lost (workers), "
-    "as is what killed a worker",
-    upstream="not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
+    "an error while reading a sample leaves the trainer waiting for ever (num_workers 0) or is lost (workers), "
+    "and so is the cause of a worker's death",
+    "not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
 )
 def data_loader_errors_reach_the_trainer():
     def keep_the_error(original, self, *args):
@@ -29,7 +29,7 @@ def data_loader_errors_reach_the_trainer():
             self.reader_error = error
             self._exit_thread_unexpectedly()
 
-    def death(told, out_of_shared_memory):
+    def worker_died(cause, out_of_shared_memory):
         if out_of_shared_memory:
             megabytes = shutil.disk_usage("/dev/shm").total >> 20
             return UserError(
@@ -37,29 +37,29 @@ def data_loader_errors_reach_the_trainer():
                 "8g), or lower num_workers or batch_size"
             )
         return UserError(
-            f"num_workers: {told}: if memory ran out (dmesg tells), lower num_workers or batch_size; num_workers 0 "
+            f"num_workers: {cause}: if memory ran out (see dmesg), lower num_workers or batch_size; num_workers 0 "
             "shows its error"
         )
 
-    def death_of_one(workers):
+    def first_dead(workers):
         for process in workers:
             code = process.exitcode
             if code:
                 cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-                return death(f"the data worker {process.pid} {cause}", code == -signal.SIGBUS)
+                return worker_died(f"the data worker {process.pid} {cause}", code == -signal.SIGBUS)
         return None
 
-    def name_the_dead(original):  # from a signal handler, wherever the trainer is at that moment
+    def explain_dead_worker(original):  # from a signal handler, wherever the trainer is at that moment
         try:
             original()
         except SystemError as error:
-            raise death(one_line(error), "/dev/shm" in str(error)) from error
+            raise worker_died(one_line(error), "/dev/shm" in str(error)) from error
 
     def raise_the_error(original, self):
         try:
             return original(self)
         except SystemError:  # the queue between the threads was closed
-            error = getattr(self, "reader_error", None) or death_of_one(getattr(self, "_workers", ()))
+            error = getattr(self, "reader_error", None) or first_dead(getattr(self, "_workers", ()))
             if error is None:
                 raise
             if hasattr(self, "_try_shutdown_all"):
@@ -69,14 +69,13 @@ def data_loader_errors_reach_the_trainer():
     for loader in (dataloader_iter._DataLoaderIterSingleProcess, dataloader_iter._DataLoaderIterMultiProcess):
         wrap(loader, "_thread_loop", keep_the_error)
         wrap(loader, "__next__", raise_the_error)
-    wrap(core, "_throw_error_if_process_failed", name_the_dead)
+    wrap(core, "_throw_error_if_process_failed", explain_dead_worker)
 
 
 @repair(
-    needed=False,
+    "data workers of a trainer that was killed wait for it for ever, since they pass a timeout as `block`",
+    "not fixed in Paddle 3.3 (io/dataloader/worker.py)",
     useful=sys.platform == "linux",
-    reason="data workers of a trainer that was killed wait for it for ever, since they take a timeout for `block`",
-    upstream="not fixed in Paddle 3.3 (io/dataloader/worker.py)",
 )
 def data_workers_end_with_the_trainer():
     def end_with_the_parent(original, *args, **kwargs):
@@ -88,9 +87,8 @@ def data_workers_end_with_the_trainer():
 
 
 @repair(
-    needed=False,
-    reason="every epoch with data workers leaves its pipes open, in reference cycles that are seldom collected",
-    upstream="not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
+    "every epoch with data workers leaves its pipes open, in reference cycles that are rarely collected",
+    "not fixed in Paddle 3.3 (io/dataloader/dataloader_iter.py)",
 )
 def pipes_of_the_last_epoch():
     def close_them_first(original, self, *args):

@@ -6,16 +6,17 @@ from weakref import WeakSet
 
 import paddle.inference
 
-from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, repair, wrap
+from paddleseg_ext.host.patching import wrap
+from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, repair
 
 
 @repair(
-    needed=PADDLESEG_BEFORE_2_9 and PADDLE_3,
-    useful=PADDLE_3,
-    reason="on a CPU, Paddle Inference cannot run single operators on oneDNN (NotImplementedError: "
+    "on a CPU, Paddle Inference cannot run single operators on oneDNN (NotImplementedError: "
     "ConvertPirAttribute2RuntimeAttribute) and knows no memory_optimize_pass (ValueError: "
     "map[predictor_id].count(pass_name) == true), so that PaddleSeg's deploy script fails",
-    upstream="not fixed in Paddle 3.3 (paddle.inference)",
+    "not fixed in Paddle 3.3 (paddle.inference)",
+    needed=PADDLESEG_BEFORE_2_9 and PADDLE_3,
+    useful=PADDLE_3,
 )
 def inference_on_a_cpu():
     Config = paddle.inference.Config

@@ -7,23 +7,24 @@ import paddle.nn.functional as F
 from paddleseg.models import losses
 
 from paddleseg_ext.command import UserError
-from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, repair, replace, rewrite, wrap
+from paddleseg_ext.host.patching import replace, rewrite, wrap
+from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, repair
 
 
 @repair(
+    "SECrossEntropyLoss squeezes axis 3 of what has three axes left: ValueError with 4-D logits",
+    "not fixed in develop of October 2024 (models/losses/semantic_encode_cross_entropy_loss.py)",
     needed=PADDLESEG_BEFORE_2_9,
-    reason="SECrossEntropyLoss squeezes axis 3 of what has three axes left: ValueError with 4-D logits",
-    upstream="not fixed in develop of October 2024 (models/losses/semantic_encode_cross_entropy_loss.py)",
 )
 def se_cross_entropy_of_4d_logits():
     rewrite(losses.SECrossEntropyLoss.forward, ("logit.squeeze(2).squeeze(3)", "logit.flatten(1)"))
 
 
 @repair(
-    needed=PADDLESEG_BEFORE_2_9 and PADDLE_3,
-    reason="DiceLoss writes class 0 over the ignored pixels of the label that the other losses learn from; after one "
+    "DiceLoss writes class 0 over the ignored pixels of the label that the other losses learn from; after one "
     "of them, Paddle 3 raises RuntimeError: tensor_version != wrapper_version_snapshot",
-    upstream="not fixed in develop of October 2024 (models/losses/dice_loss.py)",
+    "not fixed in develop of October 2024 (models/losses/dice_loss.py)",
+    needed=PADDLESEG_BEFORE_2_9 and PADDLE_3,
 )
 def dice_loss_on_its_own_labels():
     rewrite(
@@ -36,9 +37,8 @@ def dice_loss_on_its_own_labels():
 
 
 @repair(
-    needed=False,
-    reason="the Lovasz losses crash (Paddle 2.6: SIGSEGV) or return an empty loss when every pixel is ignored",
-    upstream="not fixed in develop of October 2024 (models/losses/lovasz_loss.py)",
+    "the Lovasz losses crash (Paddle 2.6: SIGSEGV) or return an empty loss when every pixel is ignored",
+    "not fixed in develop of October 2024 (models/losses/lovasz_loss.py)",
 )
 def lovasz_of_nothing():
     def zero_of_nothing(original, self, logits, labels):
@@ -51,14 +51,13 @@ def lovasz_of_nothing():
 
 
 @repair(
-    needed=False,
-    reason="OhemCrossEntropyLoss sorts every pixel and waits for the device to count them",
-    upstream="not fixed in develop of October 2024 (models/losses/ohem_cross_entropy_loss.py)",
+    "OhemCrossEntropyLoss sorts every pixel and waits for the device to count them",
+    "not fixed in develop of October 2024 (models/losses/ohem_cross_entropy_loss.py)",
 )
 def ohem_cross_entropy_on_the_device():
     module = losses.ohem_cross_entropy_loss
     if getattr(module, "_IS_NPU", False) or getattr(module, "_IS_MLU", False):
-        return  # for them, 2.9 goes a way of its own
+        return  # 2.9 has its own code for them
 
     def forward(self, logit, label):
         if label.ndim == 4:
@@ -88,9 +87,8 @@ def ohem_cross_entropy_on_the_device():
 
 
 @repair(
-    needed=False,
-    reason="BCELoss with edge_label says that None has no shape where the data set has no boundary labels",
-    upstream="not fixed in develop of October 2024 (core/train.py)",
+    "BCELoss with edge_label says that None has no shape where the data set has no boundary labels",
+    "not fixed in develop of October 2024 (core/train.py)",
 )
 def bce_without_edges():
     def with_the_fix(original, self, logit, label):

@@ -14,36 +14,31 @@ from paddleseg.models import losses
 from paddleseg.transforms import RandomPaddingCrop
 from paddleseg.utils import metrics
 
-from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, repair, rewrite
+from paddleseg_ext.host.patching import rewrite
+from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, fixed_in_2_9, repair
 
 
-@repair(
-    needed=PADDLESEG_BEFORE_2_9,
-    useful=PADDLESEG_BEFORE_2_9,
-    reason="the trainer's log indexes its losses, which are 0-D since Paddle 2.5: IndexError: too many indices",
-    upstream="fixed in PaddleSeg 2.9 (core/train.py)",
+@fixed_in_2_9(
+    "the trainer's log indexes its losses, which are 0-D since Paddle 2.5: IndexError: too many indices",
+    "core/train.py",
 )
 def log_of_0d_losses():
     rewrite(train, ("[l[0] / log_iters for l in avg_loss_list]", "[l.item() / log_iters for l in avg_loss_list]"))
 
 
-@repair(
-    needed=PADDLESEG_BEFORE_2_9,
-    useful=PADDLESEG_BEFORE_2_9,
-    reason="the areas per class are 0-D since Paddle 2.5: ValueError: the axis is expected to be in range of [0, 0)",
-    upstream="fixed in PaddleSeg 2.9 (utils/metrics.py)",
+@fixed_in_2_9(
+    "the areas per class are 0-D since Paddle 2.5: ValueError: the axis is expected to be in range of [0, 0)",
+    "utils/metrics.py",
 )
 def areas_per_class():
     names = ("pred_area", "label_area", "intersect_area")
     rewrite(metrics.calculate_area, *((f"paddle.concat({name})", f"paddle.stack({name})") for name in names))
 
 
-@repair(
-    needed=PADDLESEG_BEFORE_2_9,
-    useful=PADDLESEG_BEFORE_2_9,
-    reason="CrossEntropyLoss multiplies floats by integers (Paddle 3: TypeError: Type promotion), and with `weight` "
+@fixed_in_2_9(
+    "CrossEntropyLoss multiplies floats by integers (Paddle 3: TypeError: Type promotion), and with `weight` "
     "and `avg_non_ignore: False` takes the one-hot of the ignored label (ValueError: p_in_data[i] < depth_v)",
-    upstream="fixed in PaddleSeg 2.9 (models/losses/cross_entropy_loss.py)",
+    "models/losses/cross_entropy_loss.py",
 )
 def cross_entropy_coefficients():
     rewrite(
@@ -54,12 +49,10 @@ def cross_entropy_coefficients():
     )
 
 
-@repair(
+@fixed_in_2_9(
+    "OhemCrossEntropyLoss adds integers to floats as soon as it has pixels to choose from (TypeError: Type promotion)",
+    "models/losses/ohem_cross_entropy_loss.py",
     needed=PADDLESEG_BEFORE_2_9 and PADDLE_3,
-    useful=PADDLESEG_BEFORE_2_9,
-    reason="OhemCrossEntropyLoss adds integers to floats as soon as it has pixels to choose from (TypeError: Type "
-    "promotion)",
-    upstream="fixed in PaddleSeg 2.9 (models/losses/ohem_cross_entropy_loss.py)",
 )
 def ohem_cross_entropy_mask():
     rewrite(
@@ -69,14 +62,19 @@ def ohem_cross_entropy_mask():
 
 
 class AddEdgeLabel:
-    """Boundaries of the label as `edge`, 0 and 1, from where it stands in the list of transforms.
+    """The boundaries of the label as `edge`, 0 and 1, as they are at its place in the list of transforms.
 
-    Canny(0.1, 0.2), without the outer 6 pixels, where some data sets' pictures have a rim; widened to `edge_size`.
+    They are PaddleSeg's `AddEdgeLabel` of version 2.9: Canny(0.1, 0.2), without the outer 6 pixels, where the pictures
+    of some data sets have a rim, widened by a square.
+
+    Args:
+        edge_size: the side of the square in pixels.
+        ignore_index: without effect, as in 2.9.
     """
 
     RIM = 6
 
-    def __init__(self, edge_size: int = 4, ignore_index: int = 255):  # 2.9 makes no use of it either
+    def __init__(self, edge_size: int = 4, ignore_index: int = 255):
         self.edge_size = edge_size
 
     def __call__(self, data: dict) -> dict:
@@ -90,23 +88,21 @@ class AddEdgeLabel:
 
 
 @repair(
+    "there is no AddEdgeLabel, which draws the boundary labels that BCELoss with edge_label takes: "
+    "RuntimeError: the specified component was not found",
+    "there since PaddleSeg 2.9 (transforms/transforms.py)",
     needed=PADDLESEG_BEFORE_2_9,
     useful=PADDLESEG_BEFORE_2_9,
-    reason="there is no AddEdgeLabel, which draws the boundary labels that BCELoss with edge_label takes: "
-    "RuntimeError: the specified component was not found",
-    upstream="there since PaddleSeg 2.9 (transforms/transforms.py)",
 )
 def add_edge_label():
     if "AddEdgeLabel" not in manager.TRANSFORMS.components_dict:
         manager.TRANSFORMS.add_component(AddEdgeLabel)
 
 
-@repair(
-    needed=PADDLESEG_BEFORE_2_9,
-    useful=PADDLESEG_BEFORE_2_9,
-    reason="RandomPaddingCrop with category_max_ratio (SegNeXt) puts the cropped label in the picture's place: "
+@fixed_in_2_9(
+    "RandomPaddingCrop with category_max_ratio (SegNeXt) puts the cropped label in the picture's place: "
     "ValueError: operands could not be broadcast together",
-    upstream="fixed in PaddleSeg 2.9 (transforms/transforms.py)",
+    "transforms/transforms.py",
 )
 def crop_of_the_picture():
     rewrite(

@@ -1,12 +1,12 @@
-"""Changing functions of PaddleSeg and Paddle from outside, in ways that can be taken back."""
+"""Changing functions of PaddleSeg and Paddle from outside, in ways that can be undone."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import sys
+from collections.abc import Callable
 from types import CodeType, FunctionType
-from typing import Callable
 
 _replaced: list[tuple[object, str, object]] = []  # (owner, name, original), in the order of replacing
 _INHERITED = object()  # stands for an original that is not the owner's own
@@ -31,18 +31,18 @@ def wrap(owner, name: str, wrapper: Callable) -> None:
 
 
 def rewrite(function: FunctionType, *changes: tuple[str, str]) -> None:
-    """Compile `function` again with `changes` of its source, each (what stands there once, what comes instead).
+    """Compile `function` again with its source changed: `changes` are pairs (a text in it, its replacement).
 
     In place, so that whoever has imported the function has the change, too. The lines keep their numbers.
 
     Raises:
-        ValueError: something does not stand there once: this is another version of the function.
+        ValueError: the source does not hold a text exactly once: this is another version of the function.
     """
     lines, first = inspect.getsourcelines(function)
     text = getattr(function, "__repaired_source__", "".join(lines))
     for old, new in changes:
         if text.count(old) != 1:
-            raise ValueError(f"{_name_of(function)} has changed: {old.strip()!r} stands there {text.count(old)} times")
+            raise ValueError(f"{_name_of(function)} has changed: it holds {old.strip()!r} {text.count(old)} times")
         text = text.replace(old, new)
     module = sys.modules[function.__module__]
     whole = inspect.getsource(module).splitlines(keepends=True)
@@ -56,11 +56,11 @@ def rewrite(function: FunctionType, *changes: tuple[str, str]) -> None:
 
 
 def count() -> int:
-    """How many changes there are; the argument of `take_back` to come back to here."""
+    """How many changes there are; the argument of `undo` that returns to here."""
     return len(_replaced)
 
 
-def take_back(kept: int) -> None:
+def undo(kept: int) -> None:
     """Undo, last first, all changes but the first `kept`."""
     while len(_replaced) > kept:
         owner, name, original = _replaced.pop()

@@ -11,8 +11,8 @@ import functools
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 
 import paddle
 import paddleseg.core
@@ -20,9 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from paddleseg_ext.command import REPAIRS_SWITCH, nearest, one_line
 from paddleseg_ext.host import patching
-from paddleseg_ext.host.patching import replace, rewrite, wrap
-
-__all__ = ["PADDLE", "PADDLESEG", "PADDLESEG_BEFORE_2_9", "PADDLE_3", "repair", "replace", "rewrite", "wrap"]
+from paddleseg_ext.host.patching import rewrite
 
 OLDEST = {"Paddle": Version("2.6"), "PaddleSeg": Version("2.8")}
 _NEWEST = Version("9999")  # of a build from source, which has no version
@@ -37,7 +35,7 @@ def _version(text: str) -> Version:
 
 
 def _paddleseg_version(text: str) -> Version:
-    """PaddleSeg from git calls itself 0.0.0.dev0 whatever its age, so its age is told by what it has."""
+    """PaddleSeg from git always calls itself 0.0.0.dev0: the modules that it has show how old it is."""
     version = _version(text)
     if version is _NEWEST:
         version = Version("2.9" if importlib.util.find_spec("paddleseg.core.analyse") else "2.8")
@@ -78,7 +76,7 @@ class Repair:
 REPAIRS: dict[str, Repair] = {}
 
 
-def repair(*, needed: bool, reason: str, upstream: str, useful: bool = True):
+def repair(reason: str, upstream: str, needed: bool = False, useful: bool = True):
     """Register the decorated function as the repair of its name; see `Repair` for the arguments."""
 
     def register(patch: Callable[[], None]) -> Callable[[], None]:
@@ -88,6 +86,11 @@ def repair(*, needed: bool, reason: str, upstream: str, useful: bool = True):
     return register
 
 
+def fixed_in_2_9(reason: str, *files: str, needed: bool = PADDLESEG_BEFORE_2_9, useful: bool = PADDLESEG_BEFORE_2_9):
+    """`repair` of what PaddleSeg itself has fixed since, in some of its files."""
+    return repair(reason, f"fixed in PaddleSeg 2.9 ({', '.join(files)})", needed, useful)
+
+
 @functools.cache
 def report(text: str) -> None:
     """One line for the user, once: nothing of this package raises an error into a script that imports PaddleSeg."""
@@ -95,14 +98,14 @@ def report(text: str) -> None:
 
 
 def apply(policy: str | None = None) -> list[Repair]:
-    """Have exactly those repairs on that `policy` names, by default that of the environment; returns them.
+    """Switch on exactly the repairs that `policy` (default: the environment's) names; returns those that are on.
 
-    A repair that fails is reported in one line and takes back what it has changed.
+    A repair that fails is reported in one line, and what it has changed is undone.
     """
     _report_unsupported()
     chosen = selected(os.environ.get(REPAIRS_SWITCH) if policy is None else policy)
     if [one for one in REPAIRS.values() if one.is_on] != chosen:
-        patching.take_back(0)
+        patching.undo(0)
         for one in REPAIRS.values():
             one.is_on, one.changed = False, []
         for one in chosen:
@@ -113,7 +116,7 @@ def apply(policy: str | None = None) -> list[Repair]:
 
 
 def selected(policy: str | None) -> list[Repair]:
-    """The repairs that a policy means on these versions; reports each name that there is not."""
+    """The repairs that a policy means on these versions; reports each unknown name."""
     chosen: set[str] = set()
     for name in (policy or "needed").split(","):
         name = name.strip()
@@ -147,8 +150,8 @@ def _switch_on(one: Repair) -> None:
     before = patching.count()
     try:
         one.patch()
-    except Exception as error:  # code that is none of the known versions'
-        patching.take_back(before)
+    except Exception as error:  # code of an unknown version
+        patching.undo(before)
         report(f"the repair {one.name} is left out: {type(error).__name__}: {one_line(error)}")
         return
     one.is_on = True
@@ -160,4 +163,4 @@ def _report_unsupported() -> None:
     old = [f"{name} {version}" for name, version in installed.items() if version < OLDEST[name]]
     if old:
         supported = " and ".join(f"{name} >= {version}" for name, version in OLDEST.items())
-        report(f"{' and '.join(old)}: older than the supported {supported}: what fits is registered")
+        report(f"{' and '.join(old)}: older than the supported {supported}: all that works with them is registered")

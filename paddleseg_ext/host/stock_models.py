@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import paddle
 import paddle.nn.functional as F
-from packaging.version import Version
 from paddleseg import models
 from paddleseg.models import losses
 
-from paddleseg_ext.host.registry import PADDLE, PADDLE_3, PADDLESEG_BEFORE_2_9, repair, replace, rewrite, wrap
+from paddleseg_ext.host.patching import replace, rewrite, wrap
+from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, fixed_in_2_9, repair
 
-_MIXES_TYPES = PADDLESEG_BEFORE_2_9 and PADDLE_3  # which refuses to calculate with floats and integers or bools
-_REFUSED = "TypeError: Type promotion only support calculations between floating-point numbers"
+_MIXES_TYPES = PADDLESEG_BEFORE_2_9 and PADDLE_3
 
 
-@repair(
-    needed=_MIXES_TYPES,
-    useful=_MIXES_TYPES,
-    reason=f"SFNet and DecoupledSegNet divide their flow by an integer size: {_REFUSED}",
-    upstream="fixed in PaddleSeg 2.9 (models/sfnet.py, models/decoupled_segnet.py)",
+def types_that_mix(reason: str, *files: str, useful: bool = _MIXES_TYPES):
+    """A repair of what calculates with floats and integers or bools at once, which Paddle 3 refuses."""
+    error = "TypeError: Type promotion only support calculations between floating-point numbers"
+    return fixed_in_2_9(f"{reason}: {error}", *files, needed=_MIXES_TYPES, useful=useful)
+
+
+@types_that_mix(
+    "SFNet and DecoupledSegNet divide their flow by an integer size", "models/sfnet.py", "models/decoupled_segnet.py"
 )
 def flow_of_floats():
     def flow_warp(self, input, flow, size):
@@ -37,12 +39,11 @@ def flow_of_floats():
     replace(models.decoupled_segnet.SqueezeBodyEdge, "flow_warp", flow_warp)
 
 
-@repair(
-    needed=_MIXES_TYPES,
+@types_that_mix(
+    "RelaxBoundaryLoss (DecoupledSegNet) multiplies integer labels by floats, which Paddle 2.6 silently rounds "
+    "to integers and Paddle 3 refuses",
+    "models/losses/decoupledsegnet_relax_boundary_loss.py",
     useful=PADDLESEG_BEFORE_2_9,
-    reason="RelaxBoundaryLoss (DecoupledSegNet) multiplies integer labels by floats, which Paddle 2.6 silently rounds "
-    f"to integers and Paddle 3 refuses: {_REFUSED}",
-    upstream="fixed in PaddleSeg 2.9 (models/losses/decoupledsegnet_relax_boundary_loss.py)",
 )
 def relax_boundary_of_float_labels():
     def with_float_labels(original, self, logit, label, **kwargs):
@@ -51,11 +52,9 @@ def relax_boundary_of_float_labels():
     wrap(losses.RelaxBoundaryLoss, "custom_nll", with_float_labels)
 
 
-@repair(
-    needed=_MIXES_TYPES,
-    useful=_MIXES_TYPES,
-    reason=f"OhemEdgeAttentionLoss (DecoupledSegNet), with pixels to choose from, adds integers to floats: {_REFUSED}",
-    upstream="fixed in PaddleSeg 2.9 (models/losses/ohem_edge_attention_loss.py)",
+@types_that_mix(
+    "OhemEdgeAttentionLoss (DecoupledSegNet), with pixels to choose from, adds integers to floats",
+    "models/losses/ohem_edge_attention_loss.py",
 )
 def ohem_edge_attention_of_floats():
     rewrite(
@@ -64,12 +63,7 @@ def ohem_edge_attention_of_floats():
     )
 
 
-@repair(
-    needed=_MIXES_TYPES,
-    useful=_MIXES_TYPES,
-    reason=f"DualTaskLoss (GSCNN) multiplies floats by bools: {_REFUSED}",
-    upstream="fixed in PaddleSeg 2.9 (models/losses/gscnn_dual_task_loss.py)",
-)
+@types_that_mix("DualTaskLoss (GSCNN) multiplies floats by bools", "models/losses/gscnn_dual_task_loss.py")
 def dual_task_of_floats():
     rewrite(
         losses.DualTaskLoss.forward,
@@ -80,22 +74,17 @@ def dual_task_of_floats():
 
 
 @repair(
+    "DualTaskLoss (GSCNN) divides by the `max` of whole maps, whose gradient on a CPU takes time that grows "
+    "with the square of the pixels: over two minutes for two crops of 96 x 96",
+    "not fixed in Paddle 3.3, nor in PaddleSeg's develop of October 2024 (gscnn_dual_task_loss.py)",
     needed=_MIXES_TYPES,
     useful=PADDLE_3,
-    reason="DualTaskLoss (GSCNN) divides by the `max` of whole maps, whose gradient on a CPU takes time that grows "
-    "with the square of the pixels: over two minutes for two crops of 96 x 96",
-    upstream="not fixed in Paddle 3.3, nor in PaddleSeg's develop of October 2024 (gscnn_dual_task_loss.py)",
 )
 def dual_task_in_time():
     rewrite(losses.DualTaskLoss.compute_grad_mag, ("mag / mag.max()", "mag / mag.flatten().topk(1)[0]"))
 
 
-@repair(
-    needed=_MIXES_TYPES,
-    useful=_MIXES_TYPES,
-    reason=f"RMILoss (MscaleOCRNet) multiplies floats by bools: {_REFUSED}",
-    upstream="fixed in PaddleSeg 2.9 (models/losses/rmi_loss.py)",
-)
+@types_that_mix("RMILoss (MscaleOCRNet) multiplies floats by bools", "models/losses/rmi_loss.py")
 def rmi_of_floats():
     rewrite(
         losses.RMILoss.forward_sigmoid,
@@ -104,11 +93,8 @@ def rmi_of_floats():
     )
 
 
-@repair(
-    needed=_MIXES_TYPES,
-    useful=_MIXES_TYPES,
-    reason=f"PointCrossEntropyLoss (PointRend) multiplies floats by integers: {_REFUSED}",
-    upstream="fixed in PaddleSeg 2.9 (models/losses/point_cross_entropy_loss.py)",
+@types_that_mix(
+    "PointCrossEntropyLoss (PointRend) multiplies floats by integers", "models/losses/point_cross_entropy_loss.py"
 )
 def point_cross_entropy_of_floats():
     rewrite(
@@ -118,11 +104,11 @@ def point_cross_entropy_of_floats():
 
 
 @repair(
-    needed=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
-    useful=PADDLE_3 or (PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE),
-    reason="PointRend concatenates the number of its points with that of the pixels, which are 0-D since Paddle 2.5 "
+    "PointRend concatenates the number of its points with that of the pixels, which are 0-D since Paddle 2.5 "
     "and of two integer types since 3.0: ValueError: The data_type of input tensor in list isn't consistent",
-    upstream="not fixed in develop of October 2024 on Paddle 3 (models/pointrend.py)",
+    "not fixed in develop of October 2024 on Paddle 3 (models/pointrend.py)",
+    needed=PADDLESEG_BEFORE_2_9,
+    useful=PADDLE_3 or PADDLESEG_BEFORE_2_9,
 )
 def most_uncertain_points():
     def get_points_test(self, seg_logits, uncertainty_func):
@@ -138,11 +124,11 @@ def most_uncertain_points():
 
 
 @repair(
-    needed=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
-    useful=PADDLESEG_BEFORE_2_9 and Version("2.5") <= PADDLE,
-    reason="ISANet concatenates numbers of rows and columns, which are 0-D since Paddle 2.5: ValueError: The axis is "
+    "ISANet concatenates numbers of rows and columns, which are 0-D since Paddle 2.5: ValueError: The axis is "
     "expected to be in range of [0, 0), but got 0; on Paddle 3 in its export alone",
-    upstream="fails with a TypeError in develop of October 2024 on Paddle 3 (models/isanet.py)",
+    "fails with a TypeError in develop of October 2024 on Paddle 3 (models/isanet.py)",
+    needed=PADDLESEG_BEFORE_2_9,
+    useful=PADDLESEG_BEFORE_2_9,
 )
 def interlaced_padding():
     def forward(self, feat_list):
@@ -169,10 +155,9 @@ def interlaced_padding():
 
 
 @repair(
-    needed=False,
-    reason="DetailAggregateLoss (STDC) fuses its pyramid of boundaries with random numbers that nothing trains; in the "
+    "DetailAggregateLoss (STDC) fuses its pyramid of boundaries with random numbers that nothing trains; in the "
     "paper (Fan et al., CVPR 2021) they are 0.6, 0.3 and 0.1",
-    upstream="not fixed in develop of October 2024 (models/losses/detail_aggregate_loss.py)",
+    "not fixed in develop of October 2024 (models/losses/detail_aggregate_loss.py)",
 )
 def detail_pyramid_of_the_paper():
     def with_the_constants(original, self, *args, **kwargs):
@@ -184,10 +169,9 @@ def detail_pyramid_of_the_paper():
 
 
 @repair(
-    needed=False,
-    reason="ENCNet and FastFCN copy their features once per codeword, twice: at 1024 x 512 and an output stride of 8 a "
+    "ENCNet and FastFCN copy their features once per codeword, twice: at 1024 x 512 and an output stride of 8 a "
     "step of the encoding takes 2.5 GB and a hundred times as long",
-    upstream="not fixed in develop of October 2024 (models/encnet.py, models/fastfcn.py)",
+    "not fixed in develop of October 2024 (models/encnet.py, models/fastfcn.py)",
 )
 def encoding_without_copies():
     from paddleseg_ext.layers import Encoding

@@ -21,7 +21,8 @@ from paddleseg.utils import logger, utils
 from paddleseg_ext.checkpoints import numbered_checkpoints
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.files import is_left_over, replacing, write_whole
-from paddleseg_ext.host.registry import repair, rewrite, wrap
+from paddleseg_ext.host.patching import rewrite, wrap
+from paddleseg_ext.host.registry import repair
 
 if TYPE_CHECKING:
     from paddleseg_ext.training.watching import Watch
@@ -32,10 +33,10 @@ _STATES_WITHOUT_SCORES = "                states_dict = {\n"  # of PaddleSeg 2.9
 
 
 @repair(
+    "the first checkpoint of a run without --do_eval: UnboundLocalError: mean_iou",
+    "only in PaddleSeg 2.9.1 (core/train.py)",
     needed=_STATES_WITHOUT_SCORES in inspect.getsource(train),
     useful=_STATES_WITHOUT_SCORES in inspect.getsource(train),
-    reason="the first checkpoint of a run without --do_eval: UnboundLocalError: mean_iou",
-    upstream="only in PaddleSeg 2.9.1 (core/train.py)",
 )
 def checkpoints_without_evaluation():
     evaluated = "val_dataset is not None and "
@@ -54,10 +55,9 @@ def checkpoints_without_evaluation():
 
 
 @repair(
-    needed=False,
-    reason="a resumed run forgets the best score, the averaged weights and which checkpoints there are, and draws "
+    "a resumed run forgets the best score, the averaged weights and which checkpoints there are, and draws "
     "other batches; a loss that is not a number goes unnoticed",
-    upstream="not fixed in develop of October 2024 (core/train.py)",
+    "not fixed in develop of October 2024 (core/train.py)",
 )
 def training_run():
     # the trainer keeps the batch sampler, the best score and the losses in local variables, out of reach of a wrapper
@@ -93,9 +93,8 @@ def training_run():
 
 
 @repair(
-    needed=False,
-    reason="a loss that does not fit the output it is for, or a missing one, is not named",
-    upstream="not fixed in develop of October 2024 (core/train.py)",
+    "a loss that does not fit the output it is for, or a missing one, is not named",
+    "not fixed in develop of October 2024 (core/train.py)",
 )
 def losses_that_fit():
     def named(original, logits_list, labels, edges, losses):
@@ -140,7 +139,7 @@ def _remember_seed(original, seed=None):
 
 
 class TrainingRun:
-    """Where a training run stands: which batch comes, the best scores so far, whether its losses are numbers.
+    """The state of a training run: which batch comes next, the best scores so far, whether its losses are finite.
 
     PaddleSeg's trainer calls, in this order: the constructor, `make_sampler`, `kept_checkpoints`, `init_ema`; at each
     iteration `finish_step`; then `evaluate`, and at each checkpoint, `start_checkpoint` and `save_scores`.
@@ -259,7 +258,7 @@ class TrainingRun:
     def finish_step(
         self, iteration: int, loss: paddle.Tensor, loss_list: Sequence[paddle.Tensor], scaled: bool = False
     ) -> float:
-        """The loss as the trainer sums it up. Reads the device once, as the trainer itself did in its place.
+        """The loss as the trainer sums it up. Reads the device once, as the trainer did.
 
         With a gradient scaler (`scaled`), a loss that is not finite is a step that the scaler skips: the last finite
         loss stands in for it, and only `MAX_SKIPPED_STEPS` of them in a row are an error.
@@ -294,14 +293,14 @@ class TrainingRun:
         return value
 
     def start_checkpoint(self, folder: str) -> None:
-        """New weights never stand beside the optimiser's state of an earlier run: without state it is no checkpoint."""
+        """Delete the optimiser state of an earlier run, which beside new weights would pass for a whole checkpoint."""
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
             if name == "model.pdopt" or is_left_over(path):
                 os.remove(path)
 
     def save_scores(self, folder: str, trainer: dict) -> None:
-        """Keep the best scores; the trainer, whose local variables are given, counts this checkpoint's only later."""
+        """Keep the best scores; those in the trainer's local variables (`trainer`) do not count this checkpoint yet."""
         for kind, score in (("model", "mean_iou"), ("ema_model", "ema_mean_iou")):
             if score in trainer and trainer[score] > self.best[kind][0]:
                 self.best[kind] = (float(trainer[score]), trainer["iter"])
@@ -318,7 +317,7 @@ class TrainingRun:
         return [files[index][0] if files else f"number {index}" for index in batch]
 
     def _complete_best_models(self, checkpoint: str) -> None:
-        """The checkpoint may be the best model, and the run have ended before it was copied there."""
+        """Copy the checkpoint to the best models if it was the best and the run ended before it was copied."""
         for kind, (_, iteration) in self.best.items():
             source = os.path.join(checkpoint, f"{kind}.pdparams")
             if iteration == self.start_iter and os.path.isfile(source):

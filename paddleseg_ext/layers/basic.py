@@ -35,7 +35,7 @@ def resize_to(x: paddle.Tensor, reference: paddle.Tensor, align_corners: bool = 
 def init_convolutions(network: nn.Layer) -> None:
     """He's normal initialisation by fan-out for every convolution, as the official SANet has it.
 
-    Paddle's own default goes by fan-in.
+    Paddle's own default uses fan-in.
     """
     for layer in network.sublayers():
         if isinstance(layer, nn.Conv2D):

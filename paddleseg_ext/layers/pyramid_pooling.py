@@ -10,7 +10,7 @@ They are registered in MODELS, since PaddleSeg has no manager for layers, so tha
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import paddle
 from paddle import nn
@@ -91,8 +91,7 @@ class _CascadedPooling(ContextModule):
         super().__init__(in_channels, branch_channels, out_channels, len(pools), fusion)
         self.pooled = nn.LayerList(
             nn.Sequential(
-                average_pool((kernel, kernel), (stride, stride)),
-                bn_relu_conv(in_channels, branch_channels, 1),
+                average_pool((kernel, kernel), (stride, stride)), bn_relu_conv(in_channels, branch_channels, 1)
             )
             for kernel, stride in pools
         )
@@ -125,16 +124,15 @@ class SlimDAPPM(_CascadedPooling):
         super().__init__(in_channels, branch_channels, out_channels, POOLS[:2])
 
 
-TAB_FORMS = {
-    "3x3": None,
-    "3x3_3x3": ((3, 3), (3, 3)),
-    "1x3_3x1": ((1, 3), (3, 1)),
-    "3x1_1x3": ((3, 1), (1, 3)),
-}
+TAB_FORMS = {"3x3": None, "3x3_3x3": ((3, 3), (3, 3)), "1x3_3x1": ((1, 3), (3, 1)), "3x1_1x3": ((3, 1), (1, 3))}
 
 
 def asymmetric_pooling_block(in_channels: int, out_channels: int, form: str) -> nn.Sequential:
-    """TAB: halves the width, convolves, halves the height, convolves; the form "3x3" halves both, convolves once."""
+    """TAB: halves the width, convolves, halves the height, convolves; the form "3x3" halves both, convolves once.
+
+    Raises:
+        ValueError: a `form` that is not in `TAB_FORMS`.
+    """
     if form not in TAB_FORMS:
         raise ValueError(f"tab is {form!r}; expected one of {list(TAB_FORMS)}")
     kernels = TAB_FORMS[form]
@@ -163,11 +161,7 @@ class SPPFTAB(ContextModule):
     reuse = False
 
     def __init__(
-        self,
-        in_channels: int = 512,
-        branch_channels: int = 128,
-        out_channels: int = 128,
-        tab: str = "3x3_3x3",
+        self, in_channels: int = 512, branch_channels: int = 128, out_channels: int = 128, tab: str = "3x3_3x3"
     ):
         num_branches = 3
         super().__init__(in_channels, branch_channels, out_channels, num_maps=num_branches)

@@ -18,7 +18,7 @@ from paddleseg_ext.losses.common import at_least_float32, check_class_logits, wi
 # (down, right); of equally good ones the first is taken, and a pixel stays only where that is better than to move
 DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (-1, 1), (1, 1), (-1, -1), (1, -1), (0, 0))
 STAY = 8
-STRIP = 2**20  # logits at a time: temporary copies that stay in a processor's cache, and small beside the logits
+STRIP = 2**19  # logits at a time: temporary copies that stay in a processor's cache, and small beside the logits
 MAX_DISTANCE = 20  # pixels; what is further away pulls no harder
 
 
@@ -39,7 +39,9 @@ def active_boundary(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: 
     """
     logits = at_least_float32(logits)
     n, k, h, w = logits.shape
-    divergence = neighbour_divergence(logits.detach())
+    last = logits.transpose([0, 2, 3, 1])  # the classes: several times as fast on a CPU
+    divergence = neighbour_divergence(last.detach())
+    pixels = last.reshape([-1, k])
     strongest, places = paddle.topk(divergence.flatten(), h * w // 100 + 1, sorted=False)
     threshold = boundary_threshold(strongest)
     predicted = (strongest > threshold).reshape([-1, 1, 1])
@@ -48,23 +50,21 @@ def active_boundary(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: 
 
     picture, place = places // (h * w), places % (h * w)
     around = paddle.arange(-2, 3)
+    picture = picture.reshape([-1, 1, 1])
     rows = (place // w).reshape([-1, 1, 1]) + around.reshape([1, 5, 1])
     columns = (place % w).reshape([-1, 1, 1]) + around
     inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
+    squared = squared_distances(changes(labels, ignore_index), (picture, rows, columns))
     rows, columns = rows.clip(0, h - 1), columns.clip(0, w - 1)  # the outermost pixels are repeated outside
-    picture = picture.reshape([-1, 1, 1])
+    around = (picture * h + rows) * w + columns  # of each of P, the places of 5×5 pixels
 
-    def values(maps: paddle.Tensor, reach: int = 2) -> paddle.Tensor:  # of (N, C, H, W) around P: (P, 5, 5, C), or 3×3
-        channels, some = maps.shape[1], slice(2 - reach, 3 + reach)
-        index = (picture * channels * h + rows[:, some]) * w + columns[:, :, some]
-        index = index.unsqueeze(-1) + paddle.arange(channels) * (h * w)
-        return maps.flatten().gather(index.flatten()).reshape([*index.shape])
+    def values(maps: paddle.Tensor, places: paddle.Tensor) -> paddle.Tensor:  # of (N · H · W, ...)
+        return maps.gather(places.flatten()).reshape([*places.shape, *maps.shape[1:]])
 
     def neighbour(patch: paddle.Tensor, direction: tuple[int, int]) -> paddle.Tensor:  # (P, 5, 5, ...): (P, 3, 3, ...)
         down, right = direction
         return patch[:, 1 + down : 4 + down, 1 + right : 4 + right]
 
-    squared = values(squared_distances(changes(labels, ignore_index)).unsqueeze(1)).squeeze(-1)
     whole = paddle.floor(paddle.sqrt(squared + 0.5))  # whole pixels, 1 beside a boundary, which is as good as on it
     whole = paddle.where(inside, whole.clip(min=1), paddle.full_like(whole, FAR)).astype("int64")
     order = [neighbour(whole, direction) * 9 + index for index, direction in enumerate(DIRECTIONS)]
@@ -73,47 +73,45 @@ def active_boundary(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: 
     moves = predicted & neighbour(inside, (0, 0)) & (direction != STAY) & (distance < math.isqrt(int(FAR)))
 
     # KL(p_j ‖ p_i) = Σ p_j log p_j − Σ p_j log p_i, the second sum for all pairs of a patch by one matrix product
-    fixed = F.log_softmax(values(logits.detach()), axis=-1)
+    fixed = F.log_softmax(values(pixels.detach(), around), axis=-1)
     p = paddle.exp(fixed)
-    here = F.log_softmax(values(logits, reach=1), axis=-1)
+    here = F.log_softmax(values(pixels, neighbour(around, (0, 0))), axis=-1)
     of_neighbour = (p * fixed).sum(axis=-1).reshape([-1, 1, 25])
     between = paddle.matmul(here.reshape([-1, 9, k]), p.reshape([-1, 25, k]), transpose_y=True)
     scores = (of_neighbour - between).reshape([-1, 9 * 25]).index_select(_neighbours(), axis=1)
     entropy = F.cross_entropy(scores.reshape([-1, 3, 3, STAY]), direction % STAY, reduction="none").squeeze(-1)
 
-    share = moves.astype(logits.dtype) / neighbour(values(overlap).squeeze(-1), (0, 0)).clip(min=1)
+    share = moves.astype(logits.dtype) / values(overlap.flatten(), neighbour(around, (0, 0))).clip(min=1)
     pull = (distance - 1).clip(max=MAX_DISTANCE).astype(logits.dtype) / MAX_DISTANCE
     return (share * pull * entropy).sum() / share.sum().clip(min=1)
 
 
 def neighbour_divergence(logits: paddle.Tensor) -> paddle.Tensor:
-    """KL(p_i ‖ p_lower) + KL(p_i ‖ p_right) of each pixel's class probabilities: (N, K, H, W) to (N, H, W).
+    """KL(p_i ‖ p_lower) + KL(p_i ‖ p_right) of each pixel's class probabilities: (N, H, W, K) to (N, H, W).
 
     A neighbour outside of the picture adds 0.
     """
-    h = logits.shape[2]
-    rows = max(1, STRIP // logits[:, :, 0].size)
-    strips = []
-    for start in range(0, h, rows):
-        # classes last, and softmax by hand: several times as fast on a CPU
-        strip = logits[:, :, start : start + rows + 1].transpose([0, 2, 3, 1])
-        strip = strip - strip.max(axis=-1, keepdim=True)
+    n, h, w, k = logits.shape
+    logits, size = logits.reshape([-1, k]), n * h * w
+    step = min(max(w, STRIP // k), size)
+    lower, right = [], []
+    for start in range(0, size, step):
+        strip = logits[start : start + step + w]
+        missing = step + w - strip.shape[0]
+        if missing > 0:
+            strip = paddle.concat([strip, strip[-1:].expand([missing, k])])
+        strip = strip - strip.max(axis=-1, keepdim=True)  # softmax by hand: what it has in between serves twice
         p = paddle.exp(strip)
         total = p.sum(axis=-1, keepdim=True)
         log_p = strip - paddle.log(total)
-        differences = 2 * log_p - _next(log_p, axis=1) - _next(log_p, axis=2)
-        strips.append(((p * differences).sum(axis=-1) / total.squeeze(-1))[:, :rows])
-    return paddle.concat(strips, axis=1)
-
-
-def _next(maps: paddle.Tensor, axis: int) -> paddle.Tensor:
-    """What comes after each value along an axis (N, H, W, K), and after the last one itself."""
-    size = maps.shape[axis]
-    if size == 1:
-        return maps
-    return paddle.concat(
-        [paddle.slice(maps, [axis], [1], [size]), paddle.slice(maps, [axis], [size - 1], [size])], axis
-    )
+        p, total = p[:step], total[:step].squeeze(-1)
+        own = (p * log_p[:step]).sum(axis=-1)
+        lower.append((own - (p * log_p[w : w + step]).sum(axis=-1)) / total)
+        right.append((own - (p * log_p[1 : 1 + step]).sum(axis=-1)) / total)
+    # what follows the last column is another row, what follows the last row another picture
+    lower, right = (paddle.concat(strips)[:size].reshape([n, h, w]) for strips in (lower, right))
+    lower = paddle.concat([lower[:, : h - 1], paddle.zeros([n, 1, w], lower.dtype)], axis=1)
+    return lower + paddle.concat([right[:, :, : w - 1], paddle.zeros([n, h, 1], right.dtype)], axis=2)
 
 
 def _neighbours() -> paddle.Tensor:

@@ -60,6 +60,9 @@ class BoundaryBCELoss(nn.Layer):
     Args:
         width: thickness of the boundary in pixels, see `paddleseg_ext.boundary.binary_boundary`.
         ignore_index: the label that means nothing.
+
+    Raises:
+        ValueError: labels that are not integers, or shapes that do not fit.
     """
 
     def __init__(self, width: int = DEFAULT_WIDTH, ignore_index: int = 255):
@@ -89,6 +92,9 @@ class MultiClassBoundaryLoss(BoundaryBCELoss):
     Args:
         width: see `BoundaryBCELoss`.
         ignore_index: see `BoundaryBCELoss`.
+
+    Raises:
+        ValueError: see `BoundaryBCELoss`.
     """
 
     def forward(
@@ -123,7 +129,11 @@ def EdgeLabelBCELoss(ignore_index: int = 255) -> BCELoss:
 
 
 class BCELoss(nn.Layer):
-    """What `EdgeLabelBCELoss` builds: PaddleSeg's trainer hands boundary labels to losses of just this class name."""
+    """What `EdgeLabelBCELoss` builds: PaddleSeg's trainer hands boundary labels to losses of just this class name.
+
+    Raises:
+        ValueError: see `EdgeLabelBCELoss`.
+    """
 
     edge_label = True
 
@@ -154,6 +164,9 @@ class BoundaryAwareOhemCrossEntropyLoss(WeightedOhemCrossEntropyLoss):
     Args:
         thresh: see `WeightedOhemCrossEntropyLoss`, also for `min_kept`, `weight` and `ignore_index`.
         boundary_thresh: a probability.
+
+    Raises:
+        ValueError: see `WeightedOhemCrossEntropyLoss`; labels that are not integers, or shapes that do not fit.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ import paddle
 
 
 def without_amp(loss: Callable) -> Callable:
-    """`loss` computed as written: AMP would run sums in float16, where more than 65504 pixels are infinitely many."""
+    """`loss` computed as written: AMP would run sums in float16, which overflows beyond 65504 pixels."""
 
     @functools.wraps(loss)
     def computed(*args, **kwargs):
@@ -20,7 +20,10 @@ def without_amp(loss: Callable) -> Callable:
 
 
 def at_least_float32(logits: paddle.Tensor) -> paddle.Tensor:
-    """Half precision overflows in sums over all pixels. No cast to the same type: Paddle 2.6 takes long over it."""
+    """Half precision as float32, since sums over all pixels overflow.
+
+    No cast to the same type, at which Paddle 2.6 is slow.
+    """
     return logits if logits.dtype in (paddle.float32, paddle.float64) else logits.astype("float32")
 
 
@@ -76,7 +79,7 @@ def check_labels(labels: paddle.Tensor) -> None:
 
 
 def set_steps(losses: dict, iteration: int) -> None:
-    """Tell losses that count their steps (`steps`), in a `MixedLoss` too, how many are behind: checkpoints do not.
+    """Set the counters (`steps`) of losses that have one, in a `MixedLoss` too: checkpoints do not hold them.
 
     Args:
         losses: PaddleSeg's, ``{"types": [...], "coef": [...]}``.

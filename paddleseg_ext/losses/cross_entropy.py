@@ -24,7 +24,7 @@ def pixel_cross_entropy(logits: paddle.Tensor, labels: paddle.Tensor, ignore_ind
 
 
 def class_weights(weight: paddle.Tensor, labels: paddle.Tensor, ignore_index: int = 255) -> paddle.Tensor:
-    """The weight of each pixel's class, in the shape of `labels`; some class's where ignored."""
+    """The weight of each pixel's class, in the shape of `labels`; that of class 0 where ignored."""
     classes = paddle.where(labels != ignore_index, labels, paddle.zeros_like(labels))
     return weight.gather(classes.flatten()).reshape(labels.shape)
 
@@ -49,7 +49,7 @@ class AllPixelCrossEntropyLoss(nn.Layer):
         ignore_index: the label that means nothing.
 
     Raises:
-        ValueError: `weight` has not a number for each class.
+        ValueError: `weight` lacks a number for some class.
     """
 
     def __init__(self, weight: Sequence[float] | None = None, ignore_index: int = 255):

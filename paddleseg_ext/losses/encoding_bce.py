@@ -19,6 +19,13 @@ class EncodingBCELoss(nn.Layer):
 
     Labels are checked against [0, C) on the CPU and in evaluation mode, where that costs no device synchronization.
 
+    Args:
+        num_classes: C.
+        ignore_index: see `encoding_bce`, also for `reduction`.
+
+    Shape:
+        logits (N, C) or (N, C, 1, 1), labels (N, H, W) or (N, 1, H, W).
+
     Raises:
         ValueError: a wrong `num_classes` or `reduction`, logits or labels of another shape, labels out of range.
     """
@@ -46,7 +53,7 @@ class EncodingBCELoss(nn.Layer):
 def encoding_bce(
     logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: int = 255, reduction: str = "mean"
 ) -> paddle.Tensor:
-    """Binary cross-entropy between the logits (N, C) and the presence of each class in its label map.
+    """Binary cross-entropy between the logits (N, C) and which classes are in each label map.
 
     A picture without a valid pixel takes no part; where none takes part, the loss is 0 and so is its gradient.
 
@@ -56,10 +63,10 @@ def encoding_bce(
         ignore_index: the label of pixels that count for nothing.
         reduction: 'mean' over the C logits of the pictures that take part, 'sum', or 'none' for (N, C).
     """
-    presence = class_presence(labels, logits.shape[1], ignore_index)
-    takes_part = presence.max(axis=1, keepdim=True)
+    present = present_classes(labels, logits.shape[1], ignore_index)
+    takes_part = present.max(axis=1, keepdim=True)
     # float32 under mixed precision too
-    loss = takes_part * F.binary_cross_entropy_with_logits(logits.astype("float32"), presence, reduction="none")
+    loss = takes_part * F.binary_cross_entropy_with_logits(logits.astype("float32"), present, reduction="none")
     if reduction == "none":
         return loss
     if reduction == "sum":
@@ -67,7 +74,7 @@ def encoding_bce(
     return loss.sum() / (takes_part.sum() * logits.shape[1]).clip(min=1)
 
 
-def class_presence(labels: paddle.Tensor, num_classes: int, ignore_index: int = 255) -> paddle.Tensor:
+def present_classes(labels: paddle.Tensor, num_classes: int, ignore_index: int = 255) -> paddle.Tensor:
     """1 where a picture has the class and 0 elsewhere, (N, num_classes) float32, from labels (N, [1,] H, W)."""
     labels = labels.flatten(1)
     counts = (labels != ignore_index) & (labels >= 0) & (labels < num_classes)

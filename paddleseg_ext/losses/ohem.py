@@ -27,8 +27,8 @@ def ohem_cross_entropy(
 ) -> paddle.Tensor:
     """Mean over the hard pixels of weight × cross entropy.
 
-    Hard are those whose class got a probability up to `thresh`, or the `min_kept` hardest; the weights have no say in
-    it. The same choice as PaddleSeg's `OhemCrossEntropyLoss`, without a value that travels to the host in between.
+    Hard are those whose class got a probability up to `thresh`, or the `min_kept` hardest; weights do not count
+    for the choice. PaddleSeg's `OhemCrossEntropyLoss` makes the same choice, but waits for the device in between.
 
     Args:
         logits: (N, K, H, W).
@@ -56,7 +56,7 @@ class WeightedOhemCrossEntropyLoss(nn.Layer):
         ignore_index: the label that means nothing.
 
     Raises:
-        ValueError: `thresh` is no probability, `min_kept` is below 1, or `weight` has not a number for each class.
+        ValueError: `thresh` is not a probability, `min_kept` is below 1, or `weight` lacks a number for some class.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ class EncNet(nn.Layer):
 
     Args:
         num_classes: the number of classes.
-        backbone: a network that returns its stages and tells their widths in `feat_channels`.
+        backbone: a network that returns its stages and has their widths in `feat_channels`.
         backbone_indices: the stages used: the last one is encoded, the others feed the laterals.
         num_codes: codewords of the encoding.
         mid_channels: width of the head.
@@ -30,7 +30,7 @@ class EncNet(nn.Layer):
         pretrained: path or URL of a whole model's weights.
 
     Shape:
-        input (N, 3, H, W). Training: [main (N, num_classes, H, W), auxiliary (N, num_classes, H, W), presence
+        input (N, 3, H, W). Training: [main (N, num_classes, H, W), auxiliary (N, num_classes, H, W), classes present
         (N, num_classes) if `use_se_loss`]; evaluation: [main].
     """
 

@@ -34,7 +34,7 @@ class SANet(nn.Layer):
             not built.
         boundary_classes: 1 for `EdgeLabelBCELoss` and `BoundaryBCELoss`, K for `MultiClassBoundaryLoss`.
         spatial_fusion: see `SimpleAttentionDecoder`.
-        align_corners: how logits are enlarged to the picture's size; there alone the authors align the corners.
+        align_corners: how logits are enlarged to the picture's size, the only place where the authors align corners.
         pretrained: path or address of a `.pdparams` file; what differs in shape (other classes) starts afresh.
 
     Raises:

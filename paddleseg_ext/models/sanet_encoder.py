@@ -1,6 +1,6 @@
 """The encoder of SANet (https://arxiv.org/abs/2309.10519): a semantic path to 1/64 and a dilated spatial path at 1/8.
 
-P is `base_channels`. Every stage of residual blocks returns its value before the last ReLU; who uses it applies one.
+P is `base_channels`. Every stage of residual blocks leaves out its last ReLU; whatever uses its output applies one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape, glob
-from importlib import metadata
 
 import paddle
 import yaml
@@ -26,9 +25,9 @@ from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.description import CLASSES_FILE, classes_text
 from paddleseg_ext.files import read_yaml, write_whole
 from paddleseg_ext.training.watching import classes_of
+from paddleseg_ext.versions import installed_versions
 
 CONFIG, RUN, LOG = "config.yml", "run.yml", "log.txt"
-PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "paddleseg", "paddleseg-ext", "numpy", "opencv-python", "visualdl")
 
 
 def refuse_another_run(save_dir: str, resume_model: str | None, overwrite: bool) -> None:
@@ -186,7 +185,7 @@ def _facts(config: Config, datasets: dict, resume_model: str | None) -> dict:
         "command": _command_line(),
         "resumed_from": resume_model,
         "device": paddle.get_device() if devices == 1 else f"{devices} x {paddle.get_device().partition(':')[0]}",
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **installed_versions()},
         "data": {key: f"{type(data).__name__}, {len(data)} pictures" for key, data in datasets.items()},
         "classes": datasets["train_dataset"].num_classes,
         "iterations": config.iters,
@@ -194,16 +193,6 @@ def _facts(config: Config, datasets: dict, resume_model: str | None) -> dict:
         "epochs": round(config.iters * config.batch_size * devices / max(pictures, 1), 2),
     }
     return {key: value for key, value in facts.items() if value is not None}
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _command_line() -> str:

@@ -22,10 +22,9 @@ from paddleseg.utils import logger
 
 from paddleseg_ext.analysis.boundary_pictures import grey, label_boundary
 from paddleseg_ext.analysis.boundary_quality import BoundaryQuality, watched_predictions
-from paddleseg_ext.analysis.pictures import Classes
 from paddleseg_ext.analysis.segmentation import INK, WHITE, add_legend, colour_map
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.datasets.description import describe
+from paddleseg_ext.datasets.description import Classes, describe
 from paddleseg_ext.files import read_image
 from paddleseg_ext.segmenter import head_logits
 
@@ -146,13 +145,10 @@ def classes_of(dataset: paddle.io.Dataset) -> Classes:
     """Names and colours of a data set's classes."""
     settings = {key: value for key, value in vars(dataset).items() if isinstance(value, (str, int, float))}
     try:
-        found = describe(type(dataset), settings)
+        return describe(type(dataset), settings)
     except UserError:  # more classes than have colours
         names = tuple(f"class {index}" for index in range(dataset.num_classes))
         return Classes(names, np.zeros((256, 3), np.uint8), dataset.ignore_index)
-    colours = np.zeros((256, 3), np.uint8)
-    colours[: len(found.names)] = found.colours
-    return Classes(found.names, colours, found.ignore_index)
 
 
 class _Evaluation:

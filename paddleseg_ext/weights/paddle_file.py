@@ -1,7 +1,7 @@
 """Reading Paddle's checkpoint files (.pdparams, .pdopt) without running what may be in them.
 
-Such a file is a pickle, and a pickle may name any function to be called. This reader knows the opcodes and the few
-names that `paddle.save` writes, and refuses all else before anything of it runs. It also keeps to the memory and time
+Such a file is a pickle, and a pickle can call any function. This reader knows the opcodes and the few
+names that `paddle.save` writes, and refuses anything else before it runs. It also keeps to the memory and time
 that the size of the file suggests: arrays hold the bytes that are there, keys are plain, nothing multiplies.
 """
 

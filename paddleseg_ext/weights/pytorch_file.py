@@ -34,7 +34,7 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
     except pickle.UnpicklingError as error:
         reason = re.search(r"Unsupported \w+|GLOBAL \S+", str(error))
         raise UserError(
-            f"{path}: refused, since it is no PyTorch file or holds more than weights"
+            f"{path}: refused, since it is not a PyTorch file or holds more than weights"
             + (f" ({reason[0]})" if reason else "")
         ) from error
     except Exception as error:  # foreign bytes make the reader fail in many ways

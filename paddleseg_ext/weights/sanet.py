@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from paddleseg_ext.tables import text_table
+
 # Official names to ours: every pattern is replaced wherever it occurs, in this order.
 RENAMES = (
     (r"^stom\.0\.", "backbone.stem.0._conv."),
@@ -69,17 +71,8 @@ VARIANTS: dict[tuple[int, ...], str] = {(2, 2, 2, 2): "SANet-S", (3, 3, 9, 3): "
 CLASSIFIERS = re.compile(r"^(main|aux)_head\.1\.2\.")
 OFFICIAL_ROWS = 19
 CAMVID_CLASSES = (
-    "Bicyclist",
-    "Building",
-    "Car",
-    "Pole",
-    "Fence",
-    "Pedestrian",
-    "Road",
-    "Sidewalk",
-    "SignSymbol",
-    "Sky",
-    "Tree",
+    *("Bicyclist", "Building", "Car", "Pole", "Fence", "Pedestrian", "Road", "Sidewalk"),
+    *("SignSymbol", "Sky", "Tree"),
 )
 
 PARTS = {"backbone", "context", "decoder", "main_head", "aux_head", "boundary_head"}
@@ -94,7 +87,7 @@ def paddle_name(official: str) -> str:
 
 
 def variant(names: Collection[str]) -> str:
-    """Which SANet has parameters of these names (ours), told by the numbers of blocks."""
+    """Which SANet has parameters of these names (ours), by its numbers of blocks."""
     blocks = tuple(
         len({m[1] for m in (re.match(rf"backbone\.stage{stage}\.(\d+)\.", name) for name in names) if m})
         for stage in (1, 2, 4, 5)
@@ -131,11 +124,11 @@ class Coverage:
         return not self.problems
 
     def table(self) -> str:
-        rows: list[tuple[str, ...]] = [("part", *COLUMNS)]
-        rows += [(part, *(str(counts[c]) for c in COLUMNS)) for part, counts in self.parts.items()]
-        lines = [f"{row[0]:<17}" + "".join(f"{cell:>13}" for cell in row[1:]) for row in rows]
+        table = text_table(
+            ["part", *COLUMNS], [[part, *(c[name] for name in COLUMNS)] for part, c in self.parts.items()]
+        )
         unused = ", ".join(f"{name} ({count})" for name, count in self.unused.items())
-        return "\n".join([*lines, f"not used by segmentation: {unused or 'nothing'}"])
+        return f"{table}\nnot used by segmentation: {unused or 'nothing'}"
 
 
 def camvid_rows(classes: Sequence[str]) -> list[int]:
@@ -156,7 +149,7 @@ def convert(
         rows: the row of the classifiers for each class; None leaves them as they are.
 
     Returns:
-        Our names and values, of all that match in name and shape; and the account of it.
+        Our names and values, of all that match in name and shape; and what they cover.
     """
     renamed: dict[str, np.ndarray] = {}
     unused: Counter[str] = Counter()

@@ -1,0 +1,130 @@
+"""The scripts in docs that measure what the pages show."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+
+from paddleseg_ext import SANet
+from paddleseg_ext.benchmarks.measuring import in_fresh_process
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
+import compare_encnet
+import measure_demo
+import measure_run
+import measure_speed
+import measure_weights
+
+
+@pytest.mark.slow
+def test_encnet_trains_as_paddlesegs_does(tmp_path):
+    """In processes of their own, where PaddleSeg's encoding is PaddleSeg's."""
+    weights = str(tmp_path / "start.pdparams")
+    runs = [
+        in_fresh_process(1, compare_encnet.train, name, weights, "float64", [64, 48], 2, 20)
+        for name in (compare_encnet.STOCK, compare_encnet.OURS)
+    ]
+    losses = np.array([run["losses"] for run in runs])
+    assert np.ptp(losses, axis=1).min() > 0.5  # they learn
+    np.testing.assert_allclose(*losses, rtol=0, atol=1e-6)
+
+
+@pytest.fixture
+def twin():
+    """SANet-S and its twin in PyTorch with its weights, and statistics of batch norms that are not 0 and 1."""
+    pytest.importorskip("torch")
+    import torch_sanet
+
+    paddle.seed(0)
+    network = SANet(11, outputs=["main", "aux", "boundary"])
+    for name, value in network.state_dict().items():
+        if name.endswith("_variance"):
+            value.set_value(paddle.rand(value.shape) + 0.5)
+        elif name.endswith("_mean"):
+            value.set_value(0.1 * paddle.randn(value.shape))
+    other = torch_sanet.SANetS(11)
+    torch_sanet.load(other, {name: value.numpy() for name, value in network.state_dict().items()})
+    return network, other
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_network_in_pytorch_is_the_same(twin, training):
+    import torch
+    from torch_sanet import resize_to
+
+    network, other = twin
+    picture = np.random.default_rng(0).standard_normal((2, 3, 192, 256)).astype(np.float32)
+    network.train() if training else network.eval()
+    expected = [logits.numpy() for logits in network(paddle.to_tensor(picture))]
+    picture = torch.from_numpy(picture)
+    with torch.no_grad():
+        found = other.train(training)(picture)
+        found = found if training else [resize_to(found, picture, align_corners=True)]
+    for a, b in zip(expected, found, strict=True):
+        assert np.abs(a - b.numpy()).max() < 1e-4 * np.abs(a).max()
+
+
+def test_a_step_is_measured_in_both_frameworks():
+    pytest.importorskip("torch")
+    for step in (measure_speed.paddle_step, measure_speed.torch_step):
+        cost = step([1, 64, 64], 1, 1)
+        assert cost["median"] > 0 and cost["runs"] == 1
+
+
+def test_summary_of_the_speeds():
+    medians = {"inference": 3.0, "onnxruntime": 2.0, "onnxruntime:int8": 0.5}
+    figures = [{"network": "SANet-S", "backend": backend, "median": median} for backend, median in medians.items()]
+    figures.append({"network": "SANet-S in PyTorch", "backend": "torch, labels", "median": 5.0})
+    expected = {"sanet_s_ms": 2000, "int8_times_as_fast": 4, "times_as_fast_as_pytorch": 2.5}
+    assert measure_speed.summary({"inference": figures}) == expected
+
+
+def test_figures_of_a_demo_are_those_of_its_folder(tmp_path):
+    start = {"command": "python tools/train.py --config a.yml --seed 3 --do_eval", "iterations": 300}
+    (tmp_path / "run.yml").write_text(yaml.safe_dump([{**start, "iterations": 1}, start]))
+    for iteration, score in ((200, 0.4), (300, 0.5711)):
+        (tmp_path / f"iter_{iteration}").mkdir()
+        (tmp_path / f"iter_{iteration}" / "scores.json").write_text(json.dumps({"model": [score, iteration]}))
+    found = measure_demo.of_run(tmp_path)
+    assert (found["seed"], found["iterations"], found["val_mIoU"]) == (3, 300, 57.11)
+
+
+def test_seconds_of_a_step_are_the_median():
+    assert measure_run.seconds_per_step({"Seconds per step/all": {20: 1.0, 40: 9.0, 60: 2.0}}) == 2
+
+
+def test_verdicts_of_an_export():
+    one = {"max_difference": None, "relative_difference": None, "label_agreement": 1.0, "ties": 0.0, "passed": True}
+    report = {
+        "folding": {"folded": 52, "kept": []},
+        "comparisons": [
+            {**one, "what": "folded against unfolded", "relative_difference": 5e-7},
+            {**one, "what": "inference against eager"},
+            {**one, "what": "onnxruntime against eager", "label_agreement": 0.9999},
+        ],
+        "precisions": [{**one, "what": "int8", "label_agreement": 0.97, "miou_before": 0.5, "miou_after": 0.49}],
+    }
+    found = measure_weights.of_export(report)
+    assert found["folding"] == {"folded": 52, "kept": [], "relative_difference": 5e-7}
+    assert found["exported"]["inference"] == {"labels_equal": 100, "passed": True}
+    assert found["exported"]["onnxruntime"]["labels_equal"] == pytest.approx(99.99)
+    assert found["int8"] == {"labels_equal": 97, "mIoU_before": 50, "mIoU_after": 49}
+
+
+def test_headline_of_a_report():
+    page = "<div><b>101</b>pictures</div>\n<div><b>55.14 %</b>mean IoU</div><p>7</p>"
+    assert measure_weights.headline(page) == {"pictures": 101, "mean IoU": 55.14}
+
+
+def test_fields_of_a_layer():
+    field = {"width": {"size": 295, "stride": 8.0, "centre": -4.0}, "effective": [{"share": 0.5, "side": 45}]}
+    assert measure_weights.of_field(field) == {"size": 295, "stride": 8, "effective_sides": {"0.5": 45}}
+
+
+@pytest.mark.parametrize("items, count, expected", [(9, 3, [1, 4, 7]), (2, 2, [0, 1]), (101, 3, [16, 50, 84])])
+def test_pictures_are_spread(items, count, expected):
+    assert measure_weights.spread(list(range(items)), count) == expected
