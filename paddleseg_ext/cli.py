@@ -6,8 +6,8 @@ neither Paddle nor PaddleSeg: nothing of the package may be imported here.
 
 import ast
 import difflib
-import runpy
 import sys
+import types
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -35,6 +35,15 @@ def usage() -> str:
     return "usage: paddleseg-ext TOOL [flags]   (TOOL --help lists its flags)\n\n" + "\n".join(lines)
 
 
+def run_script(path: Path, program: str, arguments: list) -> None:
+    """Run a file as Python does; unlike with `runpy.run_path`, messages and hints call it `program`."""
+    module = types.ModuleType("__main__")
+    module.__file__ = str(path)
+    sys.modules["__main__"] = module
+    sys.argv = [program, *arguments]
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
+
+
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
@@ -42,8 +51,7 @@ def main() -> None:
     elif name == "configs":
         print(resource_dir("configs"))
     elif name in scripts():
-        sys.argv = [f"paddleseg-ext {name}", *sys.argv[2:]]
-        runpy.run_path(str(scripts()[name]), run_name="__main__")
+        run_script(scripts()[name], f"paddleseg-ext {name}", sys.argv[2:])
     else:
         close = difflib.get_close_matches(name, scripts(), n=1)
         fix = f"did you mean {close[0]!r}?" if close else "paddleseg-ext --help lists them"

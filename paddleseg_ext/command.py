@@ -92,12 +92,14 @@ def add_network_arguments(parser: argparse.ArgumentParser, device: bool = True) 
         "in it like best_model",
     )
     if device:
-        parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu: if there is one (default: gpu)")
+        parser.add_argument(
+            "--device", default="gpu", choices=DEVICES, help="where to run; gpu falls back to the CPU (default: gpu)"
+        )
     parser.add_argument(
         "--opts",
         nargs="+",
         metavar="KEY=VALUE",
-        help="changes of the YAML, e.g. batch_size=2 val_dataset.dataset_root=DIR "
+        help="values to change in the YAML, e.g. batch_size=2 val_dataset.dataset_root=DIR "
         "val_dataset.transforms.0.target_size=[512,256]",
     )
 

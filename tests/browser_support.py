@@ -28,7 +28,7 @@ def browse(url, folder, width, seconds=0):
     output = ["--dump-dom", f"--screenshot={path}", f"--user-data-dir={folder / 'profile'}"]
     time = [f"--virtual-time-budget={1000 * seconds}"] if seconds else []
     command = [CHROMIUM, *window, "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet, *output, *time, url]
-    html = subprocess.run(command, check=True, capture_output=True, text=True, timeout=180).stdout
+    html = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
     shot = cv2.imread(str(path))
     assert shot.shape == (HEIGHT, width, 3)
     return html, shot

@@ -172,3 +172,11 @@ def test_streaming(tmp_path):
     )
     (figure,) = read_report(tmp_path, "streaming")
     assert figure["bare"] > 0 and figure["streaming"] > 0
+
+
+@pytest.mark.slow
+def test_watching(tmp_path):
+    config = write_config(write_dataset(tmp_path / "data", count=4), **SANET)
+    run_benchmark("watching", "--config", config, "--pictures", 3, "--runs", 2, "--save_dir", tmp_path)
+    (figure,) = read_report(tmp_path, "watching")
+    assert figure["pictures"] == 3 and 0 < figure["plain"] < figure["watched"] and figure["ratio"] > 1

@@ -35,7 +35,11 @@ def test_help_names_every_tool():
         assert f"\n  {name} " in told
 
 
-SUBJECTS = ["inference", "training", "mkl", "losses", "encoding", "boundary", "streaming"]
+def test_a_tool_is_called_by_the_name_that_started_it():
+    assert paddleseg_ext("train", "--help").stdout.startswith("usage: paddleseg-ext train ")
+
+
+SUBJECTS = ["inference", "training", "mkl", "losses", "encoding", "boundary", "watching", "streaming"]
 
 
 def test_help_of_every_tool_needs_no_paddle():

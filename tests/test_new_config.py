@@ -102,7 +102,7 @@ def test_what_cannot_be_told_apart_is_refused(tmp_path):
     make_picture(make_label(0)).save(tmp_path / "images/a.png")
     with pytest.raises(UserError, match="images/a.png and images/a.jpg would share a label"):
         find_own_data(str(tmp_path))
-    with pytest.raises(UserError, match="found 1 pictures and no label"):
+    with pytest.raises(UserError, match="found 1 pictures but no labels"):
         find_own_data(str(tmp_path / "labels"))
 
 
@@ -212,7 +212,7 @@ def test_planted_mistakes_are_named_and_nothing_is_written(tmp_path, new_config,
     status, path = new_config(root)
     out, err = capsys.readouterr()
     assert "error: 5 problems; nothing was written" in err
-    assert status == 1 and "if there are more, say --num_classes" in out
+    assert status == 1 and "if there are more, give --num_classes" in out
     for kind, file in (
         ("label_range", "masks/p1.png: values 200"),
         ("label_rgb", "masks/p2.png"),
@@ -241,7 +241,7 @@ def test_ignored_kinds_leave_the_pictures_out(tmp_path, new_config):
         (["--split", 0.8, 0.1], "--split 0.8 0.1: give shares of train, val"),
         (["--split", 1, 0], "--split 1.0 0.0: give shares"),
         (["--iters", 0], "--iters 0: expected at least 1"),
-        (["--batch_size", 11], "--batch_size 11: there are 10 training pictures only"),
+        (["--batch_size", 11], "--batch_size 11: there are only 10 training pictures"),
         (["--crop_size", 0, 3], "--crop_size"),
         (["--ignore", "blanks"], "--ignore blanks: expected one of"),
     ],

@@ -202,6 +202,15 @@ def test_legend_names_what_is_there_and_panels_stand_side_by_side(classes):
     assert all((titles[:, x : x + 200] < 100).any() for x in (0, 202, 404))  # ink above each
 
 
+def test_legends_name_classes_in_letters_that_the_font_has():
+    def strip(name):
+        image = np.zeros((20, 200, 3), np.uint8)
+        return add_legend(image, np.zeros((20, 200), np.uint8), Classes((name,), np.zeros((256, 3), np.uint8), 255))
+
+    np.testing.assert_array_equal(strip("Gebäude"), strip("Gebaude"))
+    np.testing.assert_array_equal(strip("天空"), strip("class 0"))
+
+
 def test_cityscapes_and_camvid_bring_their_colours():
     def classes_of(dataset):
         return Classes.of(load_config_of(dataset))

@@ -227,7 +227,7 @@ def visualdl(root, tmp_path_factory):
 @needs_chromium
 @at_both_widths
 def test_curves_in_a_browser(visualdl, tmp_path, width):
-    html, shot = browse(f"{visualdl}/scalar", tmp_path, width, seconds=20)
+    html, shot = browse(f"{visualdl}/scalar", tmp_path, width, seconds=4)
     for group, curves in {"Evaluate": 6, "IoU": 4, "Seconds per step": 3, "Train": 4}.items():
         assert re.search(rf">{group}<.{{0,200}}?>{curves}<", html), group
     assert html.count("<canvas") == 6  # of the first group, which is open
@@ -238,7 +238,7 @@ def test_curves_in_a_browser(visualdl, tmp_path, width):
 @needs_chromium
 @at_both_widths
 def test_pictures_in_a_browser(visualdl, tmp_path, width):
-    html, shot = browse(f"{visualdl}/sample/image", tmp_path, width, seconds=20)
+    html, shot = browse(f"{visualdl}/sample/image", tmp_path, width, seconds=4)
     for tag in ("Pictures/1 p0", "Pictures/2 p1", "Pictures/3 p3", "Pictures/4 p4"):
         assert f">{tag}<" in html
     assert html.count('src="blob:') == PICTURES and "Sample: 1/3" in html
@@ -248,7 +248,7 @@ def test_pictures_in_a_browser(visualdl, tmp_path, width):
 @pytest.mark.slow
 @needs_chromium
 def test_the_best_model_in_a_browser(visualdl, tmp_path):
-    html, _ = browse(f"{visualdl}/sample/text", tmp_path, 1280, seconds=20)
+    html, _ = browse(f"{visualdl}/sample/text", tmp_path, 1280, seconds=4)
     assert re.search(r"mIoU 0\.\d{4} at iteration 10", html)
 
 

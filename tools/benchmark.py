@@ -13,6 +13,7 @@ SUBJECTS = {
     "losses": ("paddleseg_ext.benchmarks.losses", "each loss, forward and backward"),
     "encoding": ("paddleseg_ext.benchmarks.encoding", "EncNet's encoding against PaddleSeg's"),
     "boundary": ("paddleseg_ext.benchmarks.boundary", "labels to boundary targets"),
+    "watching": ("paddleseg_ext.benchmarks.watching", "an evaluation that VisualDL shows against a plain one"),
     "streaming": ("paddleseg_ext.benchmarks.streaming", "a folder of pictures against the bare network"),
 }
 

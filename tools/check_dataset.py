@@ -16,13 +16,19 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset_root", nargs="?", help="the folder of a data set, if there is no --config")
     parser.add_argument("--config", help="the YAML file with train_dataset and val_dataset")
-    parser.add_argument("--type", default="custom", choices=TYPES, help="what is in the folder (default: custom)")
-    parser.add_argument("--num_classes", type=int, help="of a custom folder")
-    parser.add_argument("--separator", default=" ", help="of the lists in a folder (default: a space)")
+    parser.add_argument(
+        "--type", default="custom", choices=TYPES, help="which data set the folder holds (default: custom)"
+    )
+    parser.add_argument(
+        "--num_classes", type=int, help="number of classes of a custom folder (default: as classes.txt says)"
+    )
+    parser.add_argument(
+        "--separator", default=" ", help="what separates picture and label in the lists (default: a space)"
+    )
     parser.add_argument("--save_dir", default="./output/check", help="where the report goes (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=os.cpu_count(), help="processes (default: all processors)")
     parser.add_argument("--ignore", nargs="+", default=[], metavar="KIND", help="kinds of problems not to report")
-    parser.add_argument("--opts", nargs="+", help="key=value changes of the YAML")
+    parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="values to change in the YAML")
     return parser.parse_args()
 
 

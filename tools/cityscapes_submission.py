@@ -16,18 +16,22 @@ from paddleseg_ext.command import DEVICES, run
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset_root", default="data/cityscapes", help="holds leftImg8bit, default %(default)s")
-    parser.add_argument("--split", default="test", help="default %(default)s")
+    parser.add_argument(
+        "--dataset_root", default="data/cityscapes", help="the folder with leftImg8bit (default: %(default)s)"
+    )
+    parser.add_argument("--split", default="test", help="the split to predict (default: %(default)s)")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--predictions", help="folder of PNGs with train ids, named <city>_<sequence>_<frame>*.png")
     source.add_argument("--config", help="the YAML file of a network to predict with")
     parser.add_argument("--model_path", help="with --config: trained weights, or the --save_dir of a training")
-    parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu: if there is one (default: gpu)")
-    parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="changes of the YAML")
     parser.add_argument(
-        "--save_dir", default="output/cityscapes_submission", help="folder for the results, default %(default)s"
+        "--device", default="gpu", choices=DEVICES, help="where to run; gpu falls back to the CPU (default: gpu)"
     )
-    parser.add_argument("--score", action="store_true", help="evaluate with cityscapesscripts; needs labels")
+    parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="values to change in the YAML")
+    parser.add_argument(
+        "--save_dir", default="output/cityscapes_submission", help="folder for the results (default: %(default)s)"
+    )
+    parser.add_argument("--score", action="store_true", help="also evaluate with cityscapesscripts; needs labels")
     return parser.parse_args()
 
 

@@ -23,9 +23,7 @@ def parse_args():
         default="network",
         help="convert all of it, or what the backbone's own `pretrained` takes (default: %(default)s)",
     )
-    parser.add_argument(
-        "--partial", action="store_true", help="write what matches, though it does not cover all that is needed"
-    )
+    parser.add_argument("--partial", action="store_true", help="write what matches, even if the network needs more")
     parser.add_argument(
         "--class_order",
         choices=["dataset", "as_is"],

@@ -1,6 +1,6 @@
 """Write train.txt, val.txt and test.txt, the file lists of a data set, into its folder.
 
-Pictures and labels are paired by name. Files without partner are named and left out, and the exit status is 1.
+Pictures and labels are paired by name. Files without a partner are named and left out, and the exit status is 1.
 """
 
 import argparse

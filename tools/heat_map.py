@@ -10,13 +10,15 @@ from paddleseg_ext.command import picture_arguments, run
 
 def parse_args():
     parser = picture_arguments(__doc__, "output/heat_map")
-    parser.add_argument("--layer", help="the layer whose maps are weighed (default: the last before the classes)")
+    parser.add_argument("--layer", help="the layer to explain with (default: the last before the classes)")
     parser.add_argument("--list_layers", action="store_true", help="print the names of the layers and stop")
     parser.add_argument("--classes", nargs="+", help="names or numbers (default: all that are predicted)")
     region = parser.add_mutually_exclusive_group()
     region.add_argument("--whole", action="store_true", help="explain the class over the whole picture")
-    region.add_argument("--box", nargs=4, type=int, metavar=("X1", "Y1", "X2", "Y2"), help="... in a box of pixels")
-    region.add_argument("--pixel", nargs=2, type=int, metavar=("X", "Y"), help="... at one pixel")
+    region.add_argument(
+        "--box", nargs=4, type=int, metavar=("X1", "Y1", "X2", "Y2"), help="explain the class within a box of pixels"
+    )
+    region.add_argument("--pixel", nargs=2, type=int, metavar=("X", "Y"), help="explain the class at one pixel")
     return parser.parse_args()
 
 

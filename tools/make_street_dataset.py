@@ -15,18 +15,18 @@ from paddleseg_ext.command import run
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save_dir", default="data/street", help="data set's root, default %(default)s")
-    parser.add_argument("--num_train", type=int, default=500, help="pictures to train on, default %(default)s")
-    parser.add_argument("--num_val", type=int, default=60, help="pictures to evaluate on, default %(default)s")
-    parser.add_argument("--num_test", type=int, default=20, help="pictures to predict, default %(default)s")
+    parser.add_argument("--save_dir", default="data/street", help="folder for the data set (default: %(default)s)")
+    parser.add_argument("--num_train", type=int, default=500, help="pictures to train on (default: %(default)s)")
+    parser.add_argument("--num_val", type=int, default=60, help="pictures to evaluate on (default: %(default)s)")
+    parser.add_argument("--num_test", type=int, default=20, help="pictures to predict (default: %(default)s)")
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(256, 128), metavar=("W", "H"), help="in pixels, default 256 128"
+        "--size", type=int, nargs=2, default=(256, 128), metavar=("W", "H"), help="in pixels (default: 256 128)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: %(default)s)")
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="take a folder that is not empty and not made by this tool; its leftImg8bit and gtFine are deleted",
+        help="also write into a folder that this tool did not make; deletes its leftImg8bit and gtFine",
     )
     return parser.parse_args()
 

@@ -19,7 +19,7 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset_root", required=True, help="the folder with pictures and labels")
     parser.add_argument("--save_path", required=True, help="the YAML to write, e.g. my.yml")
-    parser.add_argument("--network", default="sanet_s", choices=NETWORKS, help="default: %(default)s")
+    parser.add_argument("--network", default="sanet_s", choices=NETWORKS, help="to train (default: %(default)s)")
     parser.add_argument("--num_classes", type=int, help="number of classes (default: as classes.txt or the labels say)")
     parser.add_argument(
         "--split",

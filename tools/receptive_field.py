@@ -26,7 +26,7 @@ def parse_args():
         "--max_size",
         type=int,
         default=4096,
-        help="a field that does not fit into this is the whole input (default: %(default)s)",
+        help="largest input to trace; a field that does not fit counts as the whole input (default: %(default)s)",
     )
     parser.add_argument(
         "--input_size",

@@ -14,7 +14,7 @@ def parse_args():
     parser = picture_arguments(__doc__, "output/report", labels=True)
     parser.add_argument("--num_pictures", type=int, default=20, help="pictures to show (default: %(default)s)")
     parser.add_argument("--layer", help="the layer of the heat maps (default: the last before the classes)")
-    parser.add_argument("--title", help="of the page (default: the network and the config)")
+    parser.add_argument("--title", help="title of the page (default: the network and the config)")
     return parser.parse_args()
 
 

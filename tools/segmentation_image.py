@@ -8,7 +8,12 @@ from paddleseg_ext.command import UserError, picture_arguments, run
 
 def parse_args():
     parser = picture_arguments(__doc__, "output/segmentation", labels=True)
-    parser.add_argument("--output", choices=["main", "aux"], default="main", help="which output (default: %(default)s)")
+    parser.add_argument(
+        "--output",
+        choices=["main", "aux"],
+        default="main",
+        help="which output of the network to draw (default: %(default)s)",
+    )
     parser.add_argument(
         "--opacity", type=float, default=0.5, help="of the colours over the picture, 0 to 1 (default: %(default)s)"
     )

@@ -8,7 +8,7 @@ import inspect
 import os
 from contextlib import nullcontext
 
-from paddleseg_ext.command import UserError, run
+from paddleseg_ext.command import DEVICES, UserError, run
 
 EXPORT_FLAGS = {"output_op": "argmax", "input_shape": None, "for_fd": False}  # with their defaults
 
@@ -16,7 +16,7 @@ EXPORT_FLAGS = {"output_op": "argmax", "input_shape": None, "for_fd": False}  # 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", help="the YAML file")
-    parser.add_argument("--device", default="gpu", choices=["cpu", "gpu", "xpu", "npu", "mlu"])
+    parser.add_argument("--device", default="gpu", choices=DEVICES, help="gpu falls back to the CPU (default: gpu)")
     parser.add_argument("--save_dir", default="./output", help="folder for checkpoints and logs (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load data (default: %(default)s)")
     parser.add_argument("--do_eval", action="store_true", help="evaluate at each checkpoint and keep the best model")
@@ -27,9 +27,11 @@ def parse_args():
     parser.add_argument("--iters", type=int, help="iterations, instead of the YAML's")
     parser.add_argument("--batch_size", type=int, help="batch size per device, instead of the YAML's")
     parser.add_argument("--learning_rate", type=float, help="learning rate, instead of the YAML's")
-    parser.add_argument("--save_interval", type=int, default=1000, help="iterations between checkpoints")
-    parser.add_argument("--log_iters", type=int, default=10, help="iterations between lines of the log")
-    parser.add_argument("--keep_checkpoint_max", type=int, default=5, help="checkpoints to keep")
+    parser.add_argument(
+        "--save_interval", type=int, default=1000, help="iterations between checkpoints (default: 1000)"
+    )
+    parser.add_argument("--log_iters", type=int, default=10, help="iterations between lines of the log (default: 10)")
+    parser.add_argument("--keep_checkpoint_max", type=int, default=5, help="checkpoints to keep (default: 5)")
     parser.add_argument(
         "--early_stop_intervals", type=int, help="end after so many evaluations in a row without a better mIoU"
     )
@@ -40,13 +42,17 @@ def parse_args():
     parser.add_argument("--profiler_options", help="options of PaddleSeg's train profiler")
     parser.add_argument("--data_format", default="NCHW", choices=["NCHW", "NHWC"])
     parser.add_argument("--repeats", type=int, default=1, help="times that an epoch passes over the data")
-    parser.add_argument("--use_multilabel", action="store_true", help="a pixel may be of several classes (2.9)")
+    parser.add_argument(
+        "--use_multilabel", action="store_true", help="several classes per pixel (PaddleSeg 2.9 or newer)"
+    )
     parser.add_argument("--to_static_training", action="store_true", help="train the static graph of the network")
     exporting = parser.add_argument_group("export while training (PaddleSeg from git, uniform_output_enabled)")
     exporting.add_argument("--output_op", choices=["argmax", "softmax", "none"], default=EXPORT_FLAGS["output_op"])
     exporting.add_argument("--input_shape", nargs="+", type=int, help="fixed, e.g. 1 3 1024 1024")
     exporting.add_argument("--for_fd", action="store_true", help="in FastDeploy's format")
-    parser.add_argument("--opts", nargs="+", help="key=value changes of the YAML, e.g. model.num_classes=11")
+    parser.add_argument(
+        "--opts", nargs="+", metavar="KEY=VALUE", help="values to change in the YAML, e.g. model.num_classes=11"
+    )
     return parser.parse_args()
 
 

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import os
+from collections import Counter
 from glob import glob
 
 from paddleseg_ext.command import UserError, run
@@ -54,11 +55,17 @@ def plot(scalars: dict[str, dict[int, float]], path: str) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator
 
+    # of more than ten classes, too, each gets a line of its own
+    styles = pyplot.cycler(linestyle=["-", "--", ":"]) * pyplot.cycler(color=pyplot.colormaps["tab10"].colors)
+    pyplot.rc("axes", prop_cycle=styles)
     titles = ["losses with their coefficients, and their sum", "validation"]
     if any(tag.startswith("IoU/") for tag in scalars):
         titles.append("validation: IoU by class")
-    chart, charts = pyplot.subplots(1, len(titles), figsize=(5 * len(titles), 4), constrained_layout=True)
+    longest_legend = max(Counter(tag.partition("/")[0] for tag in scalars).values()) / 2
+    size = 5 * len(titles), 4 + 0.2 * longest_legend
+    chart, charts = pyplot.subplots(1, len(titles), figsize=size, constrained_layout=True)
     for tag, values in scalars.items():
         if tag in ("Train/lr", "Evaluate/best mIoU"):
             continue
@@ -69,12 +76,15 @@ def plot(scalars: dict[str, dict[int, float]], path: str) -> None:
         marker = "o" if tag.startswith(("Evaluate/", "IoU/")) else ""
         axes.plot(*zip(*sorted(values.items())), label=name, marker=marker)
     charts[0].set_yscale("log")
+    charts[0].yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    charts[0].yaxis.set_major_formatter("{x:g}")
+    charts[0].yaxis.set_minor_formatter("{x:g}")
     for axes, title in zip(charts, titles):
         axes.set_title(title)
         axes.set_xlabel("iteration")
         axes.grid(alpha=0.3)
         if axes.has_data():
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     chart.savefig(path, dpi=110)
     pyplot.close(chart)
 

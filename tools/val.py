@@ -17,7 +17,9 @@ def parse_args():
     ours.add_argument(
         "--boundary_widths", nargs="+", type=int, default=[1, 2, 4], help="in pixels (default: %(default)s)"
     )
-    ours.add_argument("--save_dir", default="./output/val", help="folder for boundary.json and .csv")
+    ours.add_argument(
+        "--save_dir", default="./output/val", help="folder for boundary.json and .csv (default: %(default)s)"
+    )
     return parser.parse_args()
 
 

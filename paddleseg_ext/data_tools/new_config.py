@@ -54,7 +54,7 @@ def make_config(args, command: str) -> int:
             print("\n".join(problem_lines(make_report(data.splits, findings, named)["problems"])))
             if {"label_range", "label_one_based"} & {problem.kind for problem in problems}:
                 number = len(data.splits[0].class_names)
-                print(f"\n{number} classes, 0 to {number - 1}, are expected; if there are more, say --num_classes")
+                print(f"\n{number} classes, 0 to {number - 1}, are expected; if there are more, give --num_classes")
             print(f"error: {len(problems)} problems; nothing was written", file=sys.stderr)
             return 1
         _leave_out_unusable(data.splits, findings)
@@ -65,7 +65,7 @@ def make_config(args, command: str) -> int:
             if not statistics[name]["labelled_pictures"]:
                 raise UserError(f"{root}: no picture of {name} has a label: label more, or change --split")
         if args.batch_size and args.batch_size > train["pictures"]:
-            raise UserError(f"--batch_size {args.batch_size}: there are {train['pictures']} training pictures only")
+            raise UserError(f"--batch_size {args.batch_size}: there are only {train['pictures']} training pictures")
         proposal = propose(
             args.network,
             train["pictures"],
@@ -95,7 +95,7 @@ def make_config(args, command: str) -> int:
         )
         _write(texts, data, root)
     if data.has_lists:
-        print(f"the lists in {root} are used as they are; remove them to divide the pictures (and draw JSON) anew")
+        print(f"the lists in {root} are used as they are; remove them to split the pictures (and draw the JSON) again")
     print(_summary(statistics, proposal, [*texts], args))
     return 0
 
@@ -266,5 +266,5 @@ def _summary(statistics: dict, proposal, written: list[str], args) -> str:
     ]
     if train["classes"][0]["name"] == "class 0":
         path = os.path.join(args.dataset_root, CLASSES_FILE)
-        lines.insert(-4, f"name the classes in {path}: a line `name R G B` each")
+        lines.insert(-4, f"name the classes in {path}: one line `name R G B` for each")
     return "\n".join(lines)

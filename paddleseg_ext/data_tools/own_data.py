@@ -75,8 +75,8 @@ def find_own_data(root: str) -> OwnData:
         found = _pair(root, pictures, [path for path in json if is_labelme(os.path.join(root, path))])
     if not found.pairs:
         raise UserError(
-            f"{root}: found {len(pictures)} pictures and no label of them: keep labels under the pictures' names in a "
-            "folder called labels, masks or annotations, as a_mask.png beside a.jpg, or as labelme's a.json"
+            f"{root}: found {len(pictures)} pictures but no labels for them: keep labels under the pictures' names in "
+            "a folder called labels, masks or annotations, as a_mask.png beside a.jpg, or as labelme's a.json"
         )
     return found
 

@@ -99,7 +99,7 @@ def summary(save_dir: str, best: tuple[float, int]) -> str:
     else:
         models = _models(save_dir)
         if not models:
-            return f"No model was saved in {save_dir}: the run was at its end before it began"
+            return f"No model was saved in {save_dir}: the resumed checkpoint had reached `iters` already"
         model = os.path.join(models[-1], "model.pdparams")
         first = f"Last model: {model} (not evaluated: --do_eval does so)"
     with_model = shlex.join(["--config", os.path.join(save_dir, CONFIG), "--model_path", model])

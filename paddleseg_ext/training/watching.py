@@ -30,6 +30,7 @@ from paddleseg_ext.segmenter import head_logits
 
 PICTURES = 4  # of the validation set, shown at each evaluation
 TILE_WIDTH = 400  # pixels; larger pictures are made smaller
+TEXT_SCALE = 0.8  # of OpenCV's font: VisualDL shows pictures at a third of their size
 BOUNDARY_WIDTH = 2  # pixels that a boundary may be off, as in tools/report.py
 WRONG = (60, 60, 230)  # BGR
 TAGS = {  # PaddleSeg's tag: ours
@@ -268,7 +269,7 @@ def draw(
     titled = [_tile(title, tile) for title, tile in tiles.items()]
     columns = len(titled) // 2
     rows = [np.hstack(titled[:columns]), np.hstack(titled[columns:])]
-    return add_legend(np.vstack(rows), np.concatenate([label, pred]), classes)
+    return add_legend(np.vstack(rows), np.concatenate([label, pred]), classes, TEXT_SCALE)
 
 
 def _tile(title: str, image: np.ndarray) -> np.ndarray:
@@ -277,5 +278,5 @@ def _tile(title: str, image: np.ndarray) -> np.ndarray:
     smaller = image.shape[1] > TILE_WIDTH and title == "picture"
     image = cv2.resize(image, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)
     image = cv2.copyMakeBorder(image, 34, 4, 4, 4, cv2.BORDER_CONSTANT, value=WHITE)
-    cv2.putText(image, title, (5, 25), cv2.FONT_HERSHEY_SIMPLEX, 0.8, INK, 2, cv2.LINE_AA)
+    cv2.putText(image, title, (5, 25), cv2.FONT_HERSHEY_SIMPLEX, TEXT_SCALE, INK, 2, cv2.LINE_AA)
     return image
