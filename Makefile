@@ -44,8 +44,9 @@ demo: $(VENV)/ready
 
 # A file's tests share what they train and export, so they stay in one process; tests/conftest.py orders the files. One
 # thread each: on pictures this small the threads of a process mostly wait for each other.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile \
-    --no-loadscope-reorder
+# One process more than cores: some tests wait, for a browser or a process that they end.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 4 \
+    --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/ready-to-test
 	$(PYTEST) $(TESTS)
