@@ -1,6 +1,5 @@
 """Thousands of iterations with data workers, and workers that die, through PaddleSeg's trainer."""
 
-import gc
 import os
 import signal
 import subprocess
@@ -17,11 +16,11 @@ from test_trainer import FailingLoss, Network, Noise
 
 class Pictures(Noise):
     def __init__(self, case):
-        super().__init__(160)  # 80 iterations an epoch, each with new workers
+        super().__init__(40)  # 20 iterations an epoch, each with new workers
         self.case = case
 
     def __getitem__(self, index):
-        if self.case == "killed" and index % 4 == 3:
+        if self.case == "killed" and index == 3:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.case == "large":
             return {"img": np.zeros((3, 1000, 1000), "float32"), "label": np.zeros((1000, 1000), "int64")}
@@ -33,7 +32,6 @@ class Watch(FailingLoss):
 
     def forward(self, logits, labels):
         if self.iteration % 100 == 0:
-            gc.collect()  # an epoch's workers are in cycles, whose files stay open until then
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             print("watch", pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(os.listdir("/proc/self/fd")))
         return super().forward(logits, labels)
@@ -96,5 +94,5 @@ def test_full_shared_memory_is_told(tmp_path):
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
     )
     assert done.returncode == 1
-    told = [line for line in done.stderr.splitlines() if line.startswith("UserError: ")]
+    told = [line for line in done.stderr.splitlines() if "UserError: " in line]
     assert len(told) == 1 and "num_workers: the shared memory /dev/shm is full (8 MB): enlarge it" in told[0]

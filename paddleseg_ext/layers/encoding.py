@@ -10,8 +10,6 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 from paddleseg.models import layers
 
-from paddleseg_ext.losses.common import at_least_float32, without_amp
-
 
 class EncModule(nn.Layer):
     """Channel attention from the encoded content of the whole picture: ``relu(x + x * gamma)``.
@@ -82,10 +80,14 @@ class Encoding(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"the input must be (N, {self.channels}, H, W), got {tuple(x.shape)}")
-        return _encode(*map(at_least_float32, (x.flatten(2), self.codewords, self.scale)))
+        with paddle.amp.auto_cast(enable=False):
+            return _encode(*map(_at_least_float32, (x.flatten(2), self.codewords, self.scale)))
 
 
-@without_amp
+def _at_least_float32(x: paddle.Tensor) -> paddle.Tensor:
+    return x if x.dtype == paddle.float64 else x.astype("float32")
+
+
 def _encode(x: paddle.Tensor, codewords: paddle.Tensor, scale: paddle.Tensor) -> paddle.Tensor:
     """(N, C, L), (K, C), (K,) -> (N, K, C)."""
     # |x|^2 - 2 x.c + |c|^2 cancels badly where x and c share a large offset, and s_k |x|^2 drowns the rest where
