@@ -64,7 +64,7 @@ def figure(name: str, keys: str, form: str) -> str:
     """What docs/results/`name`.json has under `keys` (".val.mIoU"), in the format `form`."""
     value = json.loads((RESULTS / f"{name}.json").read_text())
     for key in keys.split(".")[1:]:
-        value = value[key]
+        value = value[int(key) if isinstance(value, list) else key]
     return format(value, form)
 
 
