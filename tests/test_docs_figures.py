@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path.insert(0, str(ROOT / "docs" / "scripts"))
 import make_figures  # noqa: E402
 import tables  # noqa: E402
 
@@ -36,7 +36,7 @@ def measured_figures(text: str) -> set[str]:
 @pytest.mark.parametrize("page", make_figures.PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_generated_figures_are_up_to_date(page):
     text = page.read_text(encoding="utf-8")
-    assert make_figures.fill_in(text) == text, "run docs/make_figures.py"
+    assert make_figures.fill_in(text) == text, "run docs/scripts/make_figures.py"
 
 
 @pytest.mark.parametrize("page", make_figures.PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

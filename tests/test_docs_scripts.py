@@ -13,7 +13,7 @@ import yaml
 from paddleseg_ext import SANet
 from paddleseg_ext.benchmarks.measuring import in_fresh_process
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "scripts"))
 import compare_encnet
 import measure_demo
 import measure_speed

@@ -1,6 +1,6 @@
 """Train PaddleSeg's ENCNet and this package's EncNet from the same weights on the same synthetic street scenes.
 
-    python docs/compare_encnet.py
+    python docs/scripts/compare_encnet.py
 
 writes docs/results/encnet_vs_stock.json: the losses of each iteration, in float32 and in float64, and the time and the
 memory of a step in float32. In float32 any two roundings of the same function part ways after a few steps, which ENCNet
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from paddleseg_ext.command import REPAIRS_SWITCH, run
 
-PATH = Path(__file__).parent / "results" / "encnet_vs_stock.json"
+PATH = Path(__file__).parents[1] / "results" / "encnet_vs_stock.json"
 STOCK, OURS, MOVED = "ENCNet of PaddleSeg", "EncNet", "ENCNet from weights moved by a rounding"
 DTYPES = ("float32", "float64")
 CLASSES = 19

@@ -1,6 +1,6 @@
 """Run `make demo` and keep what it takes and what comes out in docs/results/demo.json.
 
-    python docs/measure_demo.py
+    python docs/scripts/measure_demo.py
 
 The demo runs in the environment of the Python that runs this script, so that installation does not count.
 make_figures.py puts the figures into the pages.
@@ -23,7 +23,7 @@ from measure_run import best_score
 from paddleseg_ext.benchmarks.measuring import conditions
 from paddleseg_ext.files import write_whole
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "output" / "demo"
 COMMAND = ["make", "demo"]
 

@@ -1,6 +1,6 @@
 """Draw docs/boundary_losses.jpg: what each boundary loss aims at and where its gradient is, on one synthetic crop.
 
-    python docs/draw_boundary_losses.py
+    python docs/scripts/draw_boundary_losses.py
 
 The prediction is the label map moved by a few pixels and blurred, so that every boundary is wrong by a known amount.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 SIZE = (256, 128)  # width, height
 CLASSES = 19
 MOVED = (3, 5)  # pixels down and right
-TARGET = Path(__file__).parent / "boundary_losses.jpg"
+TARGET = Path(__file__).parents[1] / "boundary_losses.jpg"
 
 
 def main() -> None:

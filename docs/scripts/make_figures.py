@@ -1,7 +1,7 @@
 """Fill in the figures of the documentation from docs/results and draw its curves, so that nothing is copied by hand.
 
-    python docs/make_figures.py           # rewrite them
-    python docs/make_figures.py --check   # write nothing; exit status 1 if a page is not up to date
+    python docs/scripts/make_figures.py           # rewrite them
+    python docs/scripts/make_figures.py --check   # write nothing; exit status 1 if a page is not up to date
 
 A page holds a table between `<!-- table: NAME -->` and `<!-- end -->`, NAME being a key of `tables.TABLES`, and a
 figure within a line between `<!-- figure: FILE.KEY.KEY FORMAT -->` and `<!-- end -->`: what docs/results/FILE.json has
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tables import RESULTS, TABLES
 
-DOCS = Path(__file__).resolve().parent
+DOCS = Path(__file__).resolve().parents[1]
 PAGES = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md"), *DOCS.parent.glob("configs/*/*.md")]
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE = re.compile(r"(<!-- figure: (\w+)((?:\.\w+)+)(?: (\S+))? -->)[^\n]*?(<!-- end -->)")
@@ -50,7 +50,8 @@ def main() -> int:
             if not check:
                 page.write_text(filled, encoding="utf-8")
     for page in stale:
-        print(f"{page.relative_to(DOCS.parent)}: {'not up to date: run docs/make_figures.py' if check else 'written'}")
+        state = "not up to date: run docs/scripts/make_figures.py" if check else "written"
+        print(f"{page.relative_to(DOCS.parent)}: {state}")
     return 1 if check and stale else 0
 
 

@@ -1,6 +1,6 @@
 """Measure a finished training on its validation and its test pictures and keep the figures in docs/results.
 
-    python docs/measure_run.py --config CONFIG --seed 1 --run_dir output --name NAME
+    python docs/scripts/measure_run.py --config CONFIG --seed 1 --run_dir output --name NAME
 
 writes docs/results/NAME.json: how the network was trained, and mIoU, accuracy, IoU of each class, boundary IoU and
 F-score of its last weights; for a network with an SE branch also how well it knows which classes a picture shows; the
@@ -25,7 +25,7 @@ from measure_boundary_cost import in_processor_time
 
 from paddleseg_ext.command import UserError, run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 
 

@@ -1,6 +1,6 @@
 """Measure everything that docs/speed.md shows, in one run, into docs/results/speed.json and docs/speed_accuracy.png.
 
-    python docs/measure_speed.py
+    python docs/scripts/measure_speed.py
 
 The networks and backends side by side, SANet-S in PyTorch among them; where the time of a training step goes, with
 MKL's own kernels and with those that this package chooses; a training step of that network in Paddle and in PyTorch;
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from paddleseg_ext.command import UserError, run
 
-DOCS = Path(__file__).resolve().parent
+DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
 RECIPE = "configs/sanet/sanet_s_camvid_320x240_2k.yml"
 STREET = "configs/sanet/sanet_s_street_256x128_300.yml"
@@ -55,7 +55,7 @@ def main(args):
         inference = benchmark(
             *("inference", "--networks", *args.networks, "--sizes", args.size, "--warm_up", "2", "--runs", runs),
             *("--backends", "inference", "onnxruntime", "onnxruntime:int8"),
-            *("--torch", TWIN, "--torch_path", str(DOCS)),
+            *("--torch", TWIN, "--torch_path", str(Path(__file__).parent)),
         )
         for figure in inference["figures"]:
             if figure["network"] == TWIN:
@@ -74,7 +74,7 @@ def main(args):
         if picture.is_file():
             shutil.copyfile(picture, DOCS / picture.name)
     result = {
-        "command": "python docs/measure_speed.py",
+        "command": "python docs/scripts/measure_speed.py",
         "conditions": inference["conditions"],
         "step": {"batch": args.step[0], "width": args.step[1], "height": args.step[2], "config": RECIPE},
         "inference": inference["figures"],

@@ -1,9 +1,8 @@
 """The weights that new_config proposes against none, on painted pictures with a class of less than 0.5 % of the pixels.
 
-    python docs/own_data/rare_class.py
+    python docs/scripts/measure_rare_class.py
 
-Everything else is the same: pictures, YAML, iterations, seeds. Prints a table and writes
-rare_class.json beside this file.
+Everything else is the same: pictures, YAML, iterations, seeds. Writes docs/results/rare_class.json.
 """
 
 import argparse
@@ -16,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-TOOLS = HERE.parents[1] / "tools"
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tools"
 CLASSES = ("sky", "house", "ground", "lamp")
 WIDTH, HEIGHT, PICTURES = 128, 96, 150
 
@@ -82,13 +81,9 @@ def main():
             rows.append({"weights": config.stem, "seed": seed, "mIoU": float(np.mean(iou)), **dict(zip(CLASSES, iou))})
             print(rows[-1], flush=True)
     report = {"iterations": args.iters, "lamp_percent_of_pixels": share, "proposed_weights": weights, "runs": rows}
-    (HERE / "rare_class.json").write_text(json.dumps(report, indent=2) + "\n")
-
-    print("\n| weights | seed | mIoU |" + "".join(f" {name} |" for name in CLASSES))
-    print("|---" * (3 + len(CLASSES)) + "|")
-    for row in rows:
-        scores = " | ".join(f"{100 * row[key]:.1f}" for key in ("mIoU", *CLASSES))
-        print(f"| {row['weights']} | {row['seed']} | {scores} |")
+    path = ROOT / "docs" / "results" / "rare_class.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"Written: {path}")
 
 
 if __name__ == "__main__":

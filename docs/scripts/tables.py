@@ -10,8 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent
-RESULTS = DOCS / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 LINKS = "../../docs/results"  # from configs/*/README.md
 SMALL_CLASSES = ("Pole", "SignSymbol", "Pedestrian", "Bicyclist")
 Row = list  # of label, seed and figures
@@ -331,7 +330,7 @@ def context_table() -> str:
 
 
 def rare_class() -> str:
-    report = json.loads((DOCS / "own_data" / "rare_class.json").read_text())
+    report = results("rare_class")["rare_class"]
     scores = [name for name in report["runs"][0] if name not in ("weights", "seed")]
     rows = [[run["weights"], run["seed"], *(f"{100 * run[name]:.1f}" for name in scores)] for run in report["runs"]]
     return markdown(["weights", "seed", *scores], rows)

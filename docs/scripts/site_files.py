@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mkdocs.structure.files import File, Files
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("*.md", "LICENSE", "configs/**/*", "docs/**/*")
 
 

@@ -1,6 +1,6 @@
 """What follows from a trained SANet-S: figures into docs/results/NAME.json, pictures beside it.
 
-    python docs/measure_weights.py --run_dir output --name sanet_s
+    python docs/scripts/measure_weights.py --run_dir output --name sanet_s
 
 runs the tools on the best model of a finished training (`export`, `val`, `report`, `receptive_field`) and keeps how far
 the folded and the exported network agree with the trained one, what int8 does to the mIoU, the boundary scores, the
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from paddleseg_ext.command import run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 SHOWN = 3  # pictures, spread over the validation set
 AVERAGED = 8  # pictures that effective receptive fields are averaged over
@@ -66,8 +66,9 @@ def main(args):
         fields = tool("receptive_field", "--depth", "1", "--device", "cpu", "--image_path", str(some))
         shutil.copyfile(fields / f"effective_{LAYER}.png", RESULTS / f"{args.name}_receptive_field.png")
         fields = json.loads((fields / "receptive_fields.json").read_text())
+    flags = f"--run_dir {os.path.basename(args.run_dir)} --name {args.name}"
     result = {
-        "command": f"python docs/measure_weights.py --run_dir {os.path.basename(args.run_dir)} --name {args.name}",
+        "command": f"python docs/scripts/measure_weights.py {flags}",
         "network": type_of(config),
         "iteration": best_iteration(args.run_dir),
         "conditions": conditions("cpu", int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))),

@@ -1,7 +1,7 @@
 """Measure what the boundary losses cost beside a training step of SANet-S, into docs/results/boundary_cost_*.json.
 
-    python docs/measure_boundary_cost.py --size 320 240 --batch 4 --num_classes 11
-    python docs/measure_boundary_cost.py --size 1024 1024 --batch 1 --num_classes 19
+    python docs/scripts/measure_boundary_cost.py --size 320 240 --batch 4 --num_classes 11
+    python docs/scripts/measure_boundary_cost.py --size 1024 1024 --batch 1 --num_classes 19
 
 Each loss is measured forward and backward in a process of its own, as is the step, with main and auxiliary logits under
 cross entropy; in seconds of the processor with one thread, to which other programs on the machine add little.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from paddleseg_ext.command import run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STEP = ROOT / "configs" / "boundary" / "sanet_s_camvid_320x240_2k.yml"
 LOSSES = ("BoundaryBCELoss", "BoundaryDoULoss", "ActiveBoundaryLoss", "ActiveBoundaryLoss-SciPy")
 
