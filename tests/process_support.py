@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import runpy
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
@@ -45,6 +46,12 @@ def finish(process, seconds=300):
         process.kill()
         raise TimeoutError(f"still running after {seconds} s")
     return process.exitcode
+
+
+def in_forked_process(threads, function, *args):
+    """In the place of `benchmarks.measuring.in_fresh_process` where neither speed nor memory matters."""
+    with ProcessPoolExecutor(1, mp_context=FORKING) as pool:
+        return pool.submit(function, *args).result()
 
 
 def tool(folder, name, *flags, status=0):

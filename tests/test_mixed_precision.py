@@ -6,6 +6,7 @@ a batch, and what is smaller than 6e-8 is 0.
 
 import contextlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,7 @@ def recipes():
 
 
 RECIPES = recipes()
+LARGE = [path for path in RECIPES if max(map(int, re.search(r"_(\d+)x(\d+)_", path.stem).groups())) >= 480]
 
 
 def heads_and_outputs(config, num_classes, side, pictures):
@@ -146,7 +148,7 @@ def test_recipes(path, mixed_precision):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LARGE, ids=lambda path: path.stem)
 def test_recipes_with_large_crops(path, mixed_precision):
     num_classes = Builder(load_config(str(path))).train_dataset_class.NUM_CLASSES
     check_recipe(path, 1024 if num_classes <= 35 else 480, 1, mixed_precision)  # that of the recipes of more classes
