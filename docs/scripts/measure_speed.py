@@ -23,7 +23,7 @@ from paddleseg_ext.command import UserError, run
 DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
 RECIPE = "configs/sanet/sanet_s_camvid_320x240_2k.yml"
-STREET = "configs/sanet/sanet_s_street_256x128_300.yml"
+STREET = "configs/sanet/sanet_s_street_256x128_500.yml"
 TWIN = "torch_sanet:SANetS"
 CLASSES = 11
 
