@@ -130,7 +130,7 @@ def test_tables_of_the_speed(results):
     latencies |= {("SANet-S in PyTorch", "torch, labels"): 4, ("SANet-S in PyTorch", "torch, as returned"): 2}
     results(
         "speed",
-        conditions={"processor": "CPU", "cores": "2", "threads": "1", "device": "cpu", "python": "3.11"},
+        conditions={"processor": "CPU", "cores": "2", "threads": "1", "device": "cpu", "paddlepaddle": "3.3.1"},
         inference=[{"network": n, "backend": b, "median": s, **timing} for (n, b), s in latencies.items()],
         training={"config": "a.yml", "step": 2.0, "forward": {"median": 0.5}, "losses": {"median": 0.2}},
         frameworks={"Paddle": {"median": 2, **timing}, "PyTorch": {"median": 1, **timing}},
@@ -141,10 +141,10 @@ def test_tables_of_the_speed(results):
         "speed": "| SANet-S | onnxruntime | 1000.0 ms | 900.0-1100.0 | 1.00 |  | 500 MB |  |",
         "speed_summary": "| SANet-S, batch norms folded | ONNX Runtime | 1000 ms | 500 ms |",
         "speed_summary_cn": "| PyTorch 版 SANet-S | PyTorch，动态图 | 4000 ms |  |",
-        "speed_conditions": "Conditions: CPU, 2 cores, 1 threads; python 3.11.",
+        "speed_conditions": "Conditions: CPU, 2 cores, 1 threads; paddlepaddle 3.3.1.",
         "speed_training": "| 2000 ms | 500 ms (25.0%) | 200 ms (10.0%) |",
         "speed_frameworks": "| PyTorch | 1000 ms | 500 MB |",
-        "speed_mkl": "| AVX2 | 2000 ms | 2.00 |",
+        "speed_mkl": "| 3.3.1 | AVX2 | 2000 ms | 2.00 |",
         "speed_streaming": "| 9.0 | 10.0 | 0.90 |",
     }
     for name, line in expected.items():

@@ -254,16 +254,15 @@ def speed_frameworks() -> str:
 
 
 def speed_mkl() -> str:
-    figures = _speed().get("mkl", [])
-    rows = [
-        [
-            f"{figure['kernels']}",
-            f"{1e3 * figure['seconds']:.0f} ms",
-            f"{figures[0]['seconds'] / figure['seconds']:.2f}",
-        ]
-        for figure in figures
-    ]
-    return markdown(["kernels", "a step", "times as fast"], rows)
+    """What `benchmark mkl` found in the run of speed.json, and on stack B."""
+    stack_b = results("mkl_stack_b").get("mkl_stack_b", {})
+    rows = []
+    for report, figures in ((_speed(), _speed().get("mkl", [])), (stack_b, stack_b.get("figures", []))):
+        for figure in figures:
+            ratio = figures[0]["seconds"] / figure["seconds"]
+            paddle = report["conditions"]["paddlepaddle"]
+            rows.append([paddle, figure["kernels"], f"{1e3 * figure['seconds']:.0f} ms", f"{ratio:.2f}"])
+    return markdown(["Paddle", "kernels", "a step", "times as fast"], rows)
 
 
 def speed_streaming() -> str:
