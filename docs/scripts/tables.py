@@ -112,11 +112,6 @@ def sanet_camvid() -> str:
         "the authors' recipe": "sanet_s_seed?",
     }
     rows = [row for label, pattern in runs.items() for row in camvid_rows(label, pattern, figures)]
-    for name, run in results("earlier").get("earlier", {}).items():
-        if name.startswith("sanet_s") and not results(f"{name[:-1]}?"):
-            scores = [run[split][key] for split in ("val", "test") for key in ("mIoU", "accuracy")]
-            label = "our recipe" if "adamw" in name else "the authors' recipe"
-            rows.append([f"{label}, corners not aligned", run["seed"], 2000, *(f"{score:.2f}" for score in scores), ""])
     for reference in results("sanet_s_official").values():
         label = "the authors' recipe, network and code (PyTorch)"
         scores = [reference["val_mIoU"], reference["test_mIoU"]]
