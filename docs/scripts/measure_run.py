@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import math
 import os
 import shutil
 import statistics
@@ -96,7 +97,8 @@ def measure(network, config, split: str) -> dict:
     }
     if hasattr(network, "se_layer"):
         precision, prior = average_precision(*predict_present_classes(network, dataset))
-        result["presence"] = {"average_precision": percent(precision), "prior": percent(prior)}
+        if not math.isnan(precision):  # of a split in which each class is in all pictures or in none
+            result["presence"] = {"average_precision": percent(precision), "prior": percent(prior)}
     return result
 
 
