@@ -113,6 +113,25 @@ def test_seeds_have_a_mean_and_a_spread(results):
     assert table.count("EncNet") == 1 and "without the SE loss](b.yml) | 1 (" in table  # one seed, no mean
 
 
+def test_presence_is_that_of_the_test_pictures(results):
+    run = camvid_run(1, 45.0)
+    run["test"]["presence"] = {"average_precision": 86.6, "prior": 82.081}
+    results("encnet_seed1", **run)
+    assert tables.encnet_presence().splitlines()[-1] == "| 1 | 86.60 | 82.08 |"
+
+
+def test_losses_are_compared_over_their_seeds(results):
+    widths = {"1": 10, "2": 20, "4": 30}
+    for seed, miou in ((1, 50.0), (2, 52.0)):
+        run = camvid_run(seed, miou)
+        run["val"] |= {"boundary_iou": widths, "boundary_f_score": {**widths, "4": 30 + seed}}
+        results(f"boundary_dou_seed{seed}", **run)
+    assert tables.boundary_ablation("val").splitlines()[2:] == [
+        "| + `BoundaryDoULoss` | 2 | 51.00 ± 1.00 | 10.00 ± 0.00 | 20.00 ± 0.00 | 30.00 ± 0.00 "
+        "| 10.00 ± 0.00 | 20.00 ± 0.00 | 31.50 ± 0.50 |"
+    ]
+
+
 def test_sanet_stands_beside_the_reference(results):
     results("sanet_s_seed1", **camvid_run(1, 38.0))
     results("sanet_s_official", iterations=9, val_mIoU=[38.7, 36.18], test_mIoU=[31.88, 29.96])

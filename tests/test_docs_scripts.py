@@ -16,6 +16,7 @@ from paddleseg_ext.benchmarks.measuring import in_fresh_process
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "scripts"))
 import compare_encnet
 import measure_demo
+import measure_run
 import measure_speed
 import measure_weights
 
@@ -110,6 +111,14 @@ def test_verdicts_of_an_export():
     assert found["exported"]["inference"] == {"labels_equal": 100, "passed": True}
     assert found["exported"]["onnxruntime"]["labels_equal"] == pytest.approx(99.99)
     assert found["int8"] == {"labels_equal": 97, "mIoU_before": 50, "mIoU_after": 49}
+
+
+def test_presence_is_left_out_where_nothing_can_be_ranked():
+    scores = np.array([[2.0, 1.0], [1.0, 1.0]])
+    assert measure_run.presence(scores, np.array([[1, 1], [0, 1]])) == {
+        "presence": {"average_precision": 100.0, "prior": 50.0}
+    }
+    assert measure_run.presence(scores, np.array([[0, 1], [0, 1]])) == {}
 
 
 def test_headline_of_a_report():

@@ -24,6 +24,7 @@ from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.host.trainer import TrainingRun
+from paddleseg_ext.losses import ActiveBoundaryLoss
 from paddleseg_ext.models import SANet, SANetEncoder
 from paddleseg_ext.training.watching import PICTURES, TILE_WIDTH, Watch, draw, loss_names, tag_of
 
@@ -122,6 +123,14 @@ def test_an_evaluation_is_shown_and_stays_as_it_was(dataset):
     assert len(writer.images) == PICTURES
     watch.close()
     assert writer.texts["Best model"] == f"mIoU {expected['mIoU']:.4f} at iteration 20"
+
+
+def test_an_evaluation_is_no_step_of_a_ramp(dataset):
+    ramp = ActiveBoundaryLoss(ramp_iters=10)
+    network = sanet("main")
+    mixed = losses.MixedLoss([losses.CrossEntropyLoss(), ramp], [1, 1])
+    Watch(Writer(), network, settings(mixed)).evaluate(evaluate, network, dataset, 1, print_detail=False)
+    assert int(ramp.steps) == 0 and ramp.training
 
 
 def test_slashes_and_per_cent_signs_do_not_get_into_tags():

@@ -18,7 +18,7 @@ def parse_args():
         choices=["cityscapes", "camvid", "gtav", "custom"],
         help="whose folders and file names are looked for; the flags after --separator are for custom ones",
     )
-    parser.add_argument("--separator", default=" ", help="what separates picture and label")
+    parser.add_argument("--separator", default=" ", help="what separates image and label (default: a space)")
     parser.add_argument(
         "--folder",
         nargs=2,

@@ -1,6 +1,6 @@
 """Measure a finished training on its validation and its test pictures and keep the figures in docs/results.
 
-    python docs/scripts/measure_run.py --config CONFIG --seed 1 --run_dir output --name NAME
+    python docs/scripts/measure_run.py --run_dir output --name NAME
 
 writes docs/results/NAME.json: how the network was trained, and mIoU, accuracy, IoU of each class, boundary IoU and
 F-score of its last weights; for a network with an SE branch also how well it knows which classes a picture shows; the
@@ -11,10 +11,8 @@ documentation's tables and curves of them.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import math
-import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -22,6 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
 from measure_boundary_cost import in_processor_time
 
 from paddleseg_ext.command import UserError, run
@@ -32,13 +31,10 @@ RESULTS = ROOT / "docs" / "results"
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, help="the YAML of the training")
-    parser.add_argument("--run_dir", required=True, help="its --save_dir")
-    parser.add_argument("--seed", required=True, type=int, help="its --seed")
+    parser.add_argument("--run_dir", required=True, help="the --save_dir of the training")
     parser.add_argument("--name", required=True, help="name of the files in docs/results")
     parser.add_argument("--ema", action="store_true", help="measure the averaged weights of a training with --use_ema")
     parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
-    parser.add_argument("--opts", nargs="+", help="key=value changes of the YAML")
     return parser.parse_args()
 
 
@@ -47,26 +43,25 @@ def main(args):
     from paddleseg_ext.builder import load_config, load_network
     from paddleseg_ext.files import write_whole
 
-    config = load_config(args.config, opts=args.opts)
+    config_path = str(Path(args.run_dir) / "config.yml")
+    config = load_config(config_path)
     model = "ema_model" if args.ema else "model"
     weights = Path(args.run_dir) / f"iter_{config.iters}" / f"{model}.pdparams"
     if not weights.is_file():
         raise UserError(f"--run_dir {args.run_dir}: no {weights.name} of iteration {config.iters}: train to its end")
     network = load_network(config, str(weights), args.device)
-    config_path = os.path.relpath(os.path.realpath(args.config), ROOT)
     where = conditions(args.device, 1)
-    flags = f"--device {args.device} --seed {args.seed} --do_eval --use_vdl{' --use_ema' if args.ema else ''}"
-    changes = [change for change in args.opts or () if "dataset_root" not in change]  # where a machine has its data
-    if changes:
-        flags += f" --opts {' '.join(changes)}"
+    start = yaml.safe_load((Path(args.run_dir) / "run.yml").read_text(encoding="utf-8"))[0]
+    command = shlex.split(start["command"])
+    command[command.index("--save_dir") + 1] = f"output/{args.name}"  # where others can write, too
     result = {
-        "config": config_path,
-        "command": f"paddleseg-ext train --config {config_path} {flags}",
-        "seed": args.seed,
+        "config": value_of("--config", command),
+        "command": shlex.join(command),
+        "seed": int(value_of("--seed", command)),
         "iterations": config.iters,
         "machine": f"{where['processor']}, {where['cores']} cores",
-        "stack": {name: importlib.metadata.version(name) for name in ("paddlepaddle", "paddleseg")},
-        "seconds_per_step": round(seconds_per_step(args.config, args.device), 3),
+        "stack": {name: start["versions"][name] for name in ("paddlepaddle", "paddleseg")},
+        "seconds_per_step": round(seconds_per_step(config_path, args.device), 3),
         "best_val_mIoU": best_score(args.run_dir, model),
         **{split: measure(network, config, split) for split in ("val", "test")},
     }
@@ -76,10 +71,14 @@ def main(args):
     print(f"Written: {RESULTS / args.name}.json and .csv")
 
 
+def value_of(flag: str, command: list[str]) -> str:
+    return command[command.index(flag) + 1]
+
+
 def measure(network, config, split: str) -> dict:
     """The scores of `network` on a split, in percent with two digits."""
     from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries
-    from paddleseg_ext.analysis.class_presence import average_precision, predict_present_classes
+    from paddleseg_ext.analysis.class_presence import predict_present_classes
     from paddleseg_ext.builder import Builder
     from paddleseg_ext.datasets.description import Classes
 
@@ -96,10 +95,19 @@ def measure(network, config, split: str) -> dict:
         },
     }
     if hasattr(network, "se_layer"):
-        precision, prior = average_precision(*predict_present_classes(network, dataset))
-        if not math.isnan(precision):  # of a split in which each class is in all pictures or in none
-            result["presence"] = {"average_precision": percent(precision), "prior": percent(prior)}
+        result |= presence(*predict_present_classes(network, dataset))
     return result
+
+
+def presence(predicted, present) -> dict:
+    """How well `predicted` (pictures, K) tells the classes `present`; empty if each is in all pictures or in none."""
+    from paddleseg_ext.analysis.class_presence import average_precision
+
+    try:
+        precision, prior = average_precision(predicted, present)
+    except UserError:
+        return {}
+    return {"presence": {"average_precision": percent(precision), "prior": percent(prior)}}
 
 
 def percent(share: float) -> float:

@@ -34,8 +34,14 @@ def predict_present_classes(model: paddle.nn.Layer, dataset: paddle.io.Dataset) 
 
 
 def average_precision(scores: np.ndarray, present: np.ndarray) -> tuple[float, float]:
-    """The means of average precision and prior over the classes that some pictures have and others do not."""
+    """The means of average precision and prior over the classes that some pictures have and others do not.
+
+    Raises:
+        UserError: there is no such class.
+    """
     precision, prior = _by_class(scores, present)
+    if np.isnan(precision).all():
+        raise UserError(f"every class is in all of the {len(present)} pictures or in none: there is nothing to rank")
     return float(np.nanmean(precision)), float(prior[~np.isnan(precision)].mean())
 
 
@@ -55,10 +61,8 @@ def precision_table(scores: np.ndarray, present: np.ndarray, names: tuple[str, .
     Raises:
         UserError: there is no class that some pictures have and others do not.
     """
+    mean_precision, mean_prior = average_precision(scores, present)
     precision, prior = _by_class(scores, present)
-    if np.isnan(precision).all():
-        raise UserError(f"every class is in all of the {len(present)} pictures or in none: there is nothing to rank")
-    rows = [(name, *values) for name, *values in zip(names, prior, precision)]
-    rows.append(("mean", *reversed(average_precision(scores, present))))
-    cells = [[name, f"{share:.4f}", "-" if np.isnan(mean) else f"{mean:.4f}"] for name, share, mean in rows]
+    rows = [*zip(names, prior, precision), ("mean", mean_prior, mean_precision)]
+    cells = [[name, f"{share:.4f}", "-" if np.isnan(value) else f"{value:.4f}"] for name, share, value in rows]
     return text_table(["class", "prior", "average precision"], cells)

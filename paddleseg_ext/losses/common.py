@@ -86,6 +86,11 @@ def set_steps(losses: dict, iteration: int) -> None:
         iteration: iterations done before.
     """
     for loss in losses["types"]:
-        for member in getattr(loss, "losses", [loss]):
+        for member in members(loss):
             if hasattr(member, "steps"):
                 member.steps.set_value(paddle.full([], iteration, "int64"))
+
+
+def members(loss: paddle.nn.Layer) -> list[paddle.nn.Layer]:
+    """The losses that a `MixedLoss` adds up, which it keeps where `loss.sublayers()` does not look; else `loss` alone."""
+    return getattr(loss, "losses", [loss])

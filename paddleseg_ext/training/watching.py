@@ -26,6 +26,7 @@ from paddleseg_ext.analysis.segmentation import INK, WHITE, add_legend, colour_m
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.description import Classes, describe
 from paddleseg_ext.files import read_image
+from paddleseg_ext.losses.common import members
 from paddleseg_ext.segmenter import head_logits
 
 PICTURES = 4  # of the validation set, shown at each evaluation
@@ -105,11 +106,17 @@ class Watch:
 
     def _loss_of_main(self, logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor | None:
         """What the first loss, with its coefficient, makes of the main logits (1, K, H, W); None if it cannot."""
+        loss_of_main = self.losses["types"][0]
+        for member in members(loss_of_main):
+            member.eval()  # a ramp does not count this as a step
         try:
-            loss = self.losses["types"][0](logits.astype("float32"), label)
+            loss = loss_of_main(logits.astype("float32"), label)
         except Exception as error:  # a loss that needs more than logits and labels
             self._tell_once(f"no validation loss: {self.loss_names[0]} cannot be computed: {one_line(error)}")
             return None
+        finally:
+            for member in members(loss_of_main):
+                member.train()
         parts = loss if isinstance(loss, (list, tuple)) else [loss]
         return self.losses["coef"][0] * sum(part.mean() for part in parts)
 
@@ -126,8 +133,7 @@ def loss_names(model: nn.Layer, losses: dict) -> list[str]:
     outputs = [f"{output} " for output in outputs] if len(outputs) == len(types) else [""] * len(types)
     names = []
     for output, loss in zip(outputs, types):
-        parts = loss.losses if type(loss).__name__ == "MixedLoss" else [loss]
-        names += [f"{output}{type(part).__name__}" for part in parts]
+        names += [f"{output}{type(member).__name__}" for member in members(loss)]
     count, seen = Counter(names), Counter[str]()
     for index, name in enumerate(names):
         if count[name] > 1:
