@@ -11,20 +11,21 @@ from urllib.parse import urlparse
 import numpy as np
 import paddle
 import yaml
-from paddleseg.cvlibs import Config, SegBuilder
+from paddleseg.cvlibs import Config, SegBuilder, manager
 from paddleseg.utils import logger, utils
 
-from paddleseg_ext.checkpoints import numbered_checkpoints
+from paddleseg_ext.checkpoints import RUN_CONFIG, WEIGHTS, numbered_checkpoints
 from paddleseg_ext.command import UserError, nearest, one_line
 from paddleseg_ext.data_tools.sample_errors import checked_list, name_files_in_errors
 from paddleseg_ext.datasets.pairing import read_list
 from paddleseg_ext.files import PICTURE_SUFFIXES, below, read_yaml
 from paddleseg_ext.weights.paddle_file import load_paddle_file
 
-RUN_CONFIG = "config.yml"
-"""The YAML that a training leaves in its `save_dir`."""
-
-WEIGHTS = "model.pdparams"
+SECTIONS = {
+    *("batch_size", "iters", "model", "train_dataset", "val_dataset", "optimizer", "lr_scheduler", "loss"),
+    *("distill_loss", "test_config", "to_static_training", "uniform_output_enabled", "print_mem_info"),
+}
+"""The keys of a YAML's top level that PaddleSeg reads."""
 
 
 def find_run(config: str | None, model_path: str | None) -> tuple[str | None, str | None]:
@@ -104,6 +105,8 @@ def set_option(dic: dict, option: str) -> None:
     if not equals or not key:
         raise UserError(f"--opts {option}: write KEY=VALUE, e.g. batch_size=2")
     *path, last = key.split(".")
+    if not path and last not in SECTIONS and last not in dic:  # nobody would read it
+        raise UserError(f"--opts {option}: the config has no {last!r}; {nearest(last, SECTIONS)}")
     place = dic
     for part in path:
         place = place[_key_in(place, part, option)]
@@ -167,8 +170,8 @@ class Builder(SegBuilder):
 
     def load_component_class(self, class_type):
         known = {}
-        for manager in self.comp_list:
-            known.update(manager.components_dict)
+        for components in self.comp_list:
+            known.update(components.components_dict)
         if class_type not in known:
             raise UserError(f"type: {class_type} is not registered; {nearest(str(class_type), known)}")
         return super().load_component_class(class_type)
@@ -183,17 +186,18 @@ class Builder(SegBuilder):
                     )
         is_dataset = inspect.isclass(component_class) and issubclass(component_class, paddle.io.Dataset)
         if not is_dataset:
-            _check_pretrained(kwargs.get("pretrained"))
+            is_backbone = component_class in manager.BACKBONES.components_dict.values()
+            _check_pretrained(kwargs.get("pretrained"), "model.backbone" if is_backbone else "model")
             return super().build_component_impl(component_class, *args, **kwargs)
         with checked_list(kwargs) as kwargs:
             return name_files_in_errors(super().build_component_impl(component_class, *args, **kwargs))
 
 
-def _check_pretrained(path: str | None) -> None:
+def _check_pretrained(path: str | None, section: str) -> None:
     if isinstance(path, str) and not urlparse(path).netloc and not os.path.exists(path):
         raise UserError(
-            f"pretrained: {path}: there is no such file: download or convert it (comments in the YAML may say how), or "
-            "give another by --opts model.pretrained=FILE"
+            f"{section}.pretrained: {path}: there is no such file: download or convert it (comments in the YAML may say "
+            f"how), give another by --opts {section}.pretrained=FILE, or start from random weights by =null"
         )
 
 

@@ -56,9 +56,11 @@ def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[
 def _user_error_behind(error: BaseException) -> BaseException:
     """The `UserError` that PaddleSeg's builder wrapped into its own error, or else `error`."""
     behind: BaseException | None = error
-    while behind is not None and not isinstance(behind, UserError):
+    seen = set[int]()
+    while behind is not None and not isinstance(behind, UserError) and id(behind) not in seen:
+        seen.add(id(behind))
         behind = behind.__cause__ or behind.__context__
-    return behind or error
+    return behind if isinstance(behind, UserError) else error
 
 
 def one_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_support import IGNORE, batches
 from paddleseg.cvlibs import manager
-from paddleseg.models.losses import OhemCrossEntropyLoss
+from paddleseg.models.losses import MixedLoss, OhemCrossEntropyLoss
 from reference_support import image, labels, numbers
 
 from paddleseg_ext import (
@@ -18,12 +18,14 @@ from paddleseg_ext import (
     BoundaryAwareOhemCrossEntropyLoss,
     BoundaryBCELoss,
     EdgeLabelBCELoss,
+    EncodingBCELoss,
     MultiClassBoundaryLoss,
     WeightedOhemCrossEntropyLoss,
     losses,
 )
 from paddleseg_ext.boundary import binary_boundary
 from paddleseg_ext.losses.boundary import balanced_bce
+from paddleseg_ext.losses.common import losses_in_float32
 from paddleseg_ext.losses.ohem import ohem_cross_entropy
 
 LABELS = np.array([[[0, 0, 1, 1, 2, IGNORE], [0, 0, 1, 1, 2, IGNORE], [0, 0, 0, 1, 2, 2], [0, 0, 0, 1, 2, 2]]])
@@ -298,14 +300,16 @@ def test_no_value_travels_to_the_host(monkeypatch):
     main, boundary, labels = paddle.randn([1, 3, 4, 6]), paddle.randn([1, 1, 4, 6]), paddle.to_tensor(LABELS)
     main.stop_gradient = boundary.stop_gradient = False
 
-    def travels(*_):
+    def travels(*_, **__):
         raise AssertionError("a tensor's value was read on the host")
 
+    boundary_aware, auxiliary = BoundaryAwareOhemCrossEntropyLoss(weight=WEIGHT), AllPixelCrossEntropyLoss(WEIGHT)
     for name in ("numpy", "item", "tolist", "__bool__", "__int__", "__float__", "__index__"):
         monkeypatch.setattr(paddle.Tensor, name, travels)
+    monkeypatch.setattr(paddle, "to_tensor", travels)  # which waits, too
     loss = BoundaryBCELoss()(boundary, labels) + MultiClassBoundaryLoss()(main, labels)
-    loss += BoundaryAwareOhemCrossEntropyLoss(weight=WEIGHT)((main, boundary), labels)
-    loss += AllPixelCrossEntropyLoss(WEIGHT)(main, labels) + EdgeLabelBCELoss()(boundary, labels)
+    loss += boundary_aware((main, boundary), labels) + auxiliary(main, labels)
+    loss += EdgeLabelBCELoss()(boundary, labels)
     loss.backward()
 
 
@@ -328,6 +332,50 @@ def test_own_boundaries_of_another_shape_are_quoted():
 def test_senseless_hard_pixels_are_refused(arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))}.* {next(iter(arguments.values()))}"):
         BoundaryAwareOhemCrossEntropyLoss(**arguments)
+
+
+@pytest.mark.parametrize(
+    "loss, arguments, message",
+    [
+        (BoundaryAwareOhemCrossEntropyLoss, {"boundary_thresh": 80}, "boundary_thresh is 80; expected a probability"),
+        (BoundaryBCELoss, {"width": 0}, "width is 0; expected at least 1"),
+    ],
+)
+def test_senseless_boundaries_are_refused(loss, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        loss(**arguments)
+
+
+def test_one_output_is_no_pair():
+    with pytest.raises(ValueError, match="the pair of main and boundary logits"):
+        BoundaryAwareOhemCrossEntropyLoss()(paddle.randn([2, 3, 4, 6]), paddle.to_tensor(LABELS))
+
+
+def test_edges_of_a_data_set_have_an_axis_more():
+    logits, edges = paddle.randn([1, 1, 4, 6]), paddle.to_tensor(LABELS == 1).astype("int64")
+    assert float(EdgeLabelBCELoss()(logits, edges.unsqueeze(1))) == float(EdgeLabelBCELoss()(logits, edges))
+
+
+def test_edges_and_mixed_loss_do_not_go_together():
+    mixed = {"types": [MixedLoss([EdgeLabelBCELoss()], [1])], "coef": [1]}
+    data = {"label": paddle.to_tensor(LABELS)}
+    with pytest.raises(ValueError, match=r"loss.types\[0\]: EdgeLabelBCELoss in a MixedLoss"):
+        losses_in_float32([paddle.randn([1, 1, 4, 6])], mixed, data)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32"])
+def test_all_integers_are_labels(dtype):
+    main, boundary = paddle.randn([1, 3, 4, 6]), paddle.randn([1, 1, 4, 6])
+    outputs = {
+        BoundaryBCELoss(): boundary,
+        MultiClassBoundaryLoss(): main,
+        BoundaryAwareOhemCrossEntropyLoss(weight=WEIGHT): (main, boundary),
+        AllPixelCrossEntropyLoss(WEIGHT): main,
+        EncodingBCELoss(3): main[:, :, 0, 0],
+    }
+    labels = paddle.to_tensor(LABELS)
+    for loss, logits in outputs.items():
+        assert float(loss(logits, labels.astype(dtype))) == float(loss(logits, labels))
 
 
 def test_registered():

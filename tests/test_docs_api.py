@@ -67,7 +67,7 @@ def test_the_source_is_given(name):
 def raised(tree):
     """{public function or class of a module: the errors that it, or what it calls there, raises}."""
     bodies = {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    checks = {name: {"ValueError"} for name in ("check_shapes", "check_labels", "check_class_logits", "check_weight")}
+    checks = {name: {"ValueError"} for name in ("check_shapes", "integer_labels", "check_class_logits", "check_weight")}
 
     def errors_of(name, seen):
         if name in seen or name not in bodies:

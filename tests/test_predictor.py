@@ -112,6 +112,7 @@ def test_opts_reach_into_lists(run_folder):
         ("iters", "write KEY=VALUE"),
         ("modle.type=SANet", "no 'modle' there; did you mean 'model'"),
         ("loss.coef.1=2", "'1' should be a number from 0 to 0"),
+        ("iter=7", "the config has no 'iter'; did you mean 'iters'"),
         ("iters.a.b=2", "'a' leads into 1, which is one value"),
     ):
         with pytest.raises(UserError, match=f"--opts {option}: .*{told}"):

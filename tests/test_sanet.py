@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 import pytest
 from network_tester import NetworkTester, trainable
+from paddleseg.cvlibs import Config, SegBuilder
 from paddleseg.models import STDC1
 from reference_support import image, numbers, official_parameters
 
@@ -116,11 +117,22 @@ def test_spatial_fusion_by_concatenation_widens_the_attention():
         ({"outputs": ["main", "aux", "aux"]}, "once"),
         ({"context": DAPPM()}, "DAPPM goes from 512 to 128 channels; this backbone needs 64 to 16"),
         ({"spatial_fusion": "multiply"}, "spatial_fusion is 'multiply'"),
+        ({"outputs": "main"}, "outputs is 'main'; expected"),
+        ({"context": "APPPM"}, r"context is 'APPPM'; expected a context module, in a YAML {type: APPPM}"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         SANet(3, tiny_encoder(), **arguments)
+
+
+def test_a_yaml_without_a_backbone(tmp_path):
+    """PaddleSeg's builder gives such a model the channels of the pictures."""
+    path = tmp_path / "a.yml"
+    base = Path(__file__).parents[1] / "configs/_base_/camvid.yml"
+    path.write_text(f"_base_: {base}\nmodel: {{type: SANet}}\n")
+    assert len(SegBuilder(Config(str(path))).model.backbone.feat_channels) == 5
+    assert SANet(3, in_channels=1).backbone.stem[0]._conv.weight.shape[1] == 1
 
 
 def test_wrong_encoders_are_named():

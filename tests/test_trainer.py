@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import runpy
+import shutil
 import signal
 import sys
 import time
@@ -190,6 +191,28 @@ def test_a_best_model_that_was_not_copied_any_more(tmp_path):
     write_checkpoint(tmp_path / "best_model", value=1.0)
     resumed(write_checkpoint(tmp_path / "iter_20", {"model": [0.5, 20]}, value=2.0), 20)
     assert paddle.load(str(tmp_path / "best_model/model.pdparams"))["w"].numpy().tolist() == [2, 2]
+
+
+def moved(checkpoint, start_iter, save_dir):
+    return TrainingRun(Noise(), {"types": [], "coef": []}, str(save_dir), str(checkpoint), start_iter)
+
+
+def test_the_best_model_moves_to_the_folder_of_the_resumed_run(tmp_path):
+    old = tmp_path / "old"
+    write_checkpoint(old / "best_model", value=1.0)
+    checkpoint = write_checkpoint(old / "iter_20", {"model": [0.5, 10]}, value=2.0)
+
+    def best_of(save_dir):
+        run = moved(checkpoint, 20, save_dir)
+        path = save_dir / "best_model" / "model.pdparams"
+        return run.best["model"], paddle.load(str(path))["w"].numpy()[0] if path.is_file() else None
+
+    assert best_of(tmp_path / "a") == ((0.5, 10), 1)
+    write_checkpoint(old / "iter_10", {"model": [0.5, 10]}, value=3.0)  # which is sure to be it
+    assert best_of(tmp_path / "b") == ((0.5, 10), 3)
+    shutil.rmtree(old / "iter_10")
+    write_checkpoint(old / "iter_30", {"model": [0.6, 30]}, value=4.0)  # the best model is of a later one
+    assert best_of(tmp_path / "c") == ((-1.0, -1), None)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"model": 3}', '{"model": ["a", 1]}'])

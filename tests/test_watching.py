@@ -133,6 +133,33 @@ def test_an_evaluation_is_no_step_of_a_ramp(dataset):
     assert int(ramp.steps) == 0 and ramp.training
 
 
+def test_an_error_that_does_not_repeat_stays_as_it_is(monkeypatch):
+    """It would be its own cause."""
+
+    class Once(paddle.nn.Layer):
+        def forward(self, logits, labels):
+            if not hasattr(self, "raised"):
+                self.raised = True
+                raise RuntimeError("for once")
+            return logits.mean()
+
+    named = sys.modules[train.__module__].loss_computation
+    outputs, labels = [paddle.zeros([1, 2, 2, 2])], paddle.zeros([1, 2, 2], "int64")
+    with pytest.raises(RuntimeError, match="for once") as caught:
+        named(outputs, labels, None, settings(Once()))
+    assert caught.value.__cause__ is None
+
+
+def test_no_loss_is_blamed_for_a_full_memory():
+    class Large(paddle.nn.Layer):
+        def forward(self, logits, labels):
+            raise MemoryError("Out of memory error on GPU 0")
+
+    named = sys.modules[train.__module__].loss_computation
+    with pytest.raises(MemoryError, match="Out of memory"):
+        named([paddle.zeros([1, 2, 2, 2])], paddle.zeros([1, 2, 2], "int64"), None, settings(Large()))
+
+
 def test_slashes_and_per_cent_signs_do_not_get_into_tags():
     assert tag_of("road/path, 100%") == "road|path, 100percent"
 

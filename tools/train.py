@@ -165,11 +165,11 @@ def check_flags(args):
         raise UserError(f"--save_dir {args.save_dir}: that is a file; give a folder")
     if args.resume_model is None:
         return
-    from paddleseg_ext.checkpoints import missing_files, newest_checkpoint
+    from paddleseg_ext.checkpoints import iteration_of, missing_files, newest_checkpoint
 
     if not os.path.isdir(args.resume_model):
         raise UserError(f"--resume_model {args.resume_model}: there is no such folder; give one like output/iter_1000")
-    if os.path.normpath(args.resume_model).split("_")[-1].isdigit():
+    if iteration_of(args.resume_model) is not None:
         missing = missing_files(args.resume_model)
         if missing:
             raise UserError(

@@ -18,7 +18,7 @@ import paddle
 from paddleseg.core import train
 from paddleseg.utils import logger, utils
 
-from paddleseg_ext.checkpoints import numbered_checkpoints
+from paddleseg_ext.checkpoints import newest_checkpoint, numbered_checkpoints
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.files import is_left_over, replacing, write_whole
 from paddleseg_ext.host.patching import rewrite, wrap
@@ -100,8 +100,13 @@ def losses_that_fit():
     def named(original, logits_list, labels, edges, losses):
         try:
             return original(logits_list, labels, edges, losses)
+        except MemoryError:  # as Paddle calls it on a GPU, too: no loss is to blame
+            raise
         except Exception as error:
-            raise _misfit(original, logits_list, labels, edges, losses, error) from error
+            told = _misfit(original, logits_list, labels, edges, losses, error)
+            if told is error:
+                raise
+            raise told from error
 
     wrap(sys.modules[train.__module__], "loss_computation", named)  # the function hides its module
 
@@ -117,6 +122,8 @@ def _misfit(compute, logits_list, labels, edges, losses: dict, error: Exception)
             "order, or choose the outputs, with model.outputs where the network has that"
         )
     for index, (logits, loss, coefficient) in enumerate(zip(logits_list, types, coefficients)):
+        if type(loss).__name__ == "KLLoss":  # compares two outputs
+            continue
         try:
             compute([logits], labels, edges, {"types": [loss], "coef": [coefficient]})
         except UserError as own:
@@ -175,8 +182,7 @@ class TrainingRun:
         set_steps(losses, start_iter)
         if resume_model is not None:
             self.best.update(_read_scores(resume_model))
-            if self.rank == 0:
-                self._complete_best_models(resume_model)
+            self._take_over_best_models(resume_model)
 
     def make_sampler(self, dataset: SeededSamples, **options) -> ResumedSampler:
         self.sampler = ResumedSampler(dataset, **options)
@@ -316,15 +322,29 @@ class TrainingRun:
         batch = self.sampler.batch(iteration)
         return [files[index][0] if files else f"number {index}" for index in batch]
 
-    def _complete_best_models(self, checkpoint: str) -> None:
-        """Copy the checkpoint to the best models if it was the best and the run ended before it was copied."""
+    def _take_over_best_models(self, checkpoint: str) -> None:
+        """Copy the best models of the run that goes on to where this one keeps its own.
+
+        In the same folder they are there already, unless the run ended before it had copied the best checkpoint. A best
+        score whose weights are gone is forgotten.
+        """
+        folder = os.path.dirname(os.path.abspath(checkpoint))
+        moved = os.path.realpath(folder) != os.path.realpath(self.save_dir)
+        newest = newest_checkpoint(folder)
+        of_newest = _read_scores(newest) if moved and newest else {}
         for kind, (_, iteration) in self.best.items():
-            source = os.path.join(checkpoint, f"{kind}.pdparams")
-            if iteration == self.start_iter and os.path.isfile(source):
-                folder = os.path.join(self.save_dir, "best_model" if kind == "model" else "ema_best_model")
-                os.makedirs(folder, exist_ok=True)
-                target = os.path.join(folder, f"{kind}.pdparams")
-                with replacing(target) as partial:
+            if iteration < 0 or not (moved or iteration == self.start_iter):
+                continue
+            best_model, file = "best_model" if kind == "model" else "ema_best_model", f"{kind}.pdparams"
+            places = [os.path.join(checkpoint if iteration == self.start_iter else f"{folder}/iter_{iteration}", file)]
+            if of_newest.get(kind) == self.best[kind]:  # else the best model may be of a later iteration
+                places.append(os.path.join(folder, best_model, file))
+            source = next(filter(os.path.isfile, places), None)
+            if source is None:
+                self.best[kind] = (-1.0, -1)
+            elif self.rank == 0:
+                os.makedirs(os.path.join(self.save_dir, best_model), exist_ok=True)
+                with replacing(os.path.join(self.save_dir, best_model, file)) as partial:
                     shutil.copyfile(source, partial)
 
 

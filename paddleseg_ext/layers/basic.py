@@ -27,6 +27,14 @@ def bn_relu_conv(
     )
 
 
+def at_least_float32(x: paddle.Tensor) -> paddle.Tensor:
+    """Half precision as float32, since sums over all pixels overflow.
+
+    No cast to the same type, at which Paddle 2.6 is slow.
+    """
+    return x if x.dtype in (paddle.float32, paddle.float64) else x.astype("float32")
+
+
 def resize_to(x: paddle.Tensor, reference: paddle.Tensor, align_corners: bool = False) -> paddle.Tensor:
     """`x` (N, C, h, w) resized bilinearly to the (H, W) of `reference`, which may be unknown until a graph runs."""
     return F.interpolate(x, reference.shape[2:], mode="bilinear", align_corners=align_corners)

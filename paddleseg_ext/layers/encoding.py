@@ -10,6 +10,8 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 from paddleseg.models import layers
 
+from paddleseg_ext.layers.basic import at_least_float32
+
 
 class EncModule(nn.Layer):
     """Channel attention from the encoded content of the whole picture: ``relu(x + x * gamma)``.
@@ -81,11 +83,7 @@ class Encoding(nn.Layer):
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"the input must be (N, {self.channels}, H, W), got {tuple(x.shape)}")
         with paddle.amp.auto_cast(enable=False):
-            return _encode(*map(_at_least_float32, (x.flatten(2), self.codewords, self.scale)))
-
-
-def _at_least_float32(x: paddle.Tensor) -> paddle.Tensor:
-    return x if x.dtype == paddle.float64 else x.astype("float32")
+            return _encode(*map(at_least_float32, (x.flatten(2), self.codewords, self.scale)))
 
 
 def _encode(x: paddle.Tensor, codewords: paddle.Tensor, scale: paddle.Tensor) -> paddle.Tensor:

@@ -33,6 +33,9 @@ class ContextModule(nn.Layer):
     It makes a list of maps of any size from the input (N, C, h, w) and from the 1×1 branch of that.
 
     Args:
+        in_channels: C; for SANet the backbone's last width.
+        branch_channels: width of each branch.
+        out_channels: width of the result; for SANet the backbone's first width.
         num_maps: how many maps `pyramid` returns.
         fusion: makes the result of (shortcut, compressed pyramid); None is `BiAttentionFusion`.
     """
@@ -66,6 +69,7 @@ class APPPM(ContextModule):
     """Asymmetric pooling pyramid: each branch pools along the width, convolves, then along the height, convolves.
 
     Between the two poolings a branch sees twice (four, eight times) the rows that a square pooling would leave.
+    Arguments and shapes are those of `ContextModule`.
     """
 
     def __init__(self, in_channels: int = 512, branch_channels: int = 128, out_channels: int = 128):
@@ -109,7 +113,8 @@ class _CascadedPooling(ContextModule):
 class DAPPM(_CascadedPooling):
     """The deep aggregation pyramid of DDRNet (https://arxiv.org/abs/2101.06085) as SANet's authors draw it.
 
-    The shortcut is added. Unlike DDRNet's, the global branch stands outside the cascade.
+    The shortcut is added. Unlike DDRNet's, the global branch stands outside the cascade. Arguments and shapes are
+    those of `ContextModule`.
     """
 
     def __init__(self, in_channels: int = 512, branch_channels: int = 128, out_channels: int = 128):
@@ -118,7 +123,7 @@ class DAPPM(_CascadedPooling):
 
 @manager.MODELS.add_component
 class SlimDAPPM(_CascadedPooling):
-    """`DAPPM` without its largest pooling, and with bi-attention for the shortcut."""
+    """`DAPPM` without its largest pooling, and with bi-attention for the shortcut; the same arguments."""
 
     def __init__(self, in_channels: int = 512, branch_channels: int = 128, out_channels: int = 128):
         super().__init__(in_channels, branch_channels, out_channels, POOLS[:2])
@@ -152,6 +157,7 @@ class SPPFTAB(ContextModule):
     """Small poolings in a row in place of large ones: branch n passes through n asymmetric pooling blocks (TAB).
 
     Args:
+        in_channels: see `ContextModule`, also for `branch_channels` and `out_channels`.
         tab: the convolutions of a block, "3x3" (one, after a square pooling), "3x3_3x3", "1x3_3x1" or "3x1_1x3".
 
     Raises:

@@ -13,7 +13,8 @@ from paddle import nn
 from paddleseg.cvlibs import manager
 
 from paddleseg_ext.boundary import FAR, changes, squared_distances
-from paddleseg_ext.losses.common import at_least_float32, check_class_logits, without_amp
+from paddleseg_ext.layers.basic import at_least_float32
+from paddleseg_ext.losses.common import check_class_logits, without_amp
 
 # (down, right); of equally good ones the first is taken, and a pixel stays only where that is better than to move
 DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (-1, 1), (1, 1), (-1, -1), (1, -1), (0, 0))
@@ -70,7 +71,8 @@ def active_boundary(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: 
     order = [neighbour(whole, direction) * 9 + index for index, direction in enumerate(DIRECTIONS)]
     direction = paddle.stack(order, axis=-1).min(axis=-1) % 9
     distance = neighbour(whole, (0, 0))
-    moves = predicted & neighbour(inside, (0, 0)) & (direction != STAY) & (distance < math.isqrt(int(FAR)))
+    has_boundary = distance < math.isqrt(int(FAR)) // 2  # half: square roots may be a rounding off
+    moves = predicted & neighbour(inside, (0, 0)) & (direction != STAY) & has_boundary
 
     # KL(p_j ‖ p_i) = Σ p_j log p_j − Σ p_j log p_i, the second sum for all pairs of a patch by one matrix product
     fixed = F.log_softmax(values(pixels.detach(), around), axis=-1)
@@ -115,15 +117,13 @@ def neighbour_divergence(logits: paddle.Tensor) -> paddle.Tensor:
 
 
 def _neighbours() -> paddle.Tensor:
-    """Of the pairs of a pixel of the inner 3×3 and one of the 5×5, those of neighbours: pixel by pixel, in order."""
-    inner = [(row, column) for row in (1, 2, 3) for column in (1, 2, 3)]
-    return paddle.to_tensor(
-        [
-            25 * index + 5 * (row + down) + column + right
-            for index, (row, column) in enumerate(inner)
-            for down, right in DIRECTIONS[:STAY]
-        ]
-    )
+    """Of the pairs of a pixel of the inner 3×3 and one of the 5×5, those of neighbours: pixel by pixel, in order.
+
+    Computed on the device: a list of numbers would be copied to it, and the device waited for.
+    """
+    inner = paddle.arange(9)
+    itself = 25 * inner + 5 * (inner // 3 + 1) + inner % 3 + 1
+    return paddle.stack([itself + (5 * down + right) for down, right in DIRECTIONS[:STAY]], axis=1).flatten()
 
 
 def boundary_threshold(strongest: paddle.Tensor) -> paddle.Tensor:

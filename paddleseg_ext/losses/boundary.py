@@ -14,7 +14,8 @@ from paddle import nn
 from paddleseg.cvlibs import manager
 
 from paddleseg_ext.boundary import DEFAULT_WIDTH, binary_boundary, class_boundary
-from paddleseg_ext.losses.common import at_least_float32, check_labels, check_shapes, without_amp
+from paddleseg_ext.layers.basic import at_least_float32
+from paddleseg_ext.losses.common import check_shapes, integer_labels, without_amp
 from paddleseg_ext.losses.ohem import WeightedOhemCrossEntropyLoss
 
 
@@ -62,11 +63,13 @@ class BoundaryBCELoss(nn.Layer):
         ignore_index: the label that means nothing.
 
     Raises:
-        ValueError: labels that are not integers, or shapes that do not fit.
+        ValueError: a `width` below 1, labels that are not integers, or shapes that do not fit.
     """
 
     def __init__(self, width: int = DEFAULT_WIDTH, ignore_index: int = 255):
         super().__init__()
+        if width < 1:
+            raise ValueError(f"width is {width}; expected at least 1 pixel")
         self.width = width
         self.ignore_index = ignore_index
 
@@ -74,7 +77,7 @@ class BoundaryBCELoss(nn.Layer):
         self, logits: paddle.Tensor, labels: paddle.Tensor, boundary: paddle.Tensor | None = None
     ) -> paddle.Tensor:
         """logits (N, 1, H, W), labels (N, H, W); `boundary` (N, H, W) of 0 and 1 replaces the labels' own."""
-        check_labels(labels)
+        labels = integer_labels(labels)
         check_shapes(logits, labels, channels=1)
         if boundary is None:
             boundary = binary_boundary(labels, self.width, self.ignore_index)
@@ -101,7 +104,7 @@ class MultiClassBoundaryLoss(BoundaryBCELoss):
         self, logits: paddle.Tensor, labels: paddle.Tensor, boundary: paddle.Tensor | None = None
     ) -> paddle.Tensor:
         """logits (N, K, H, W), labels (N, H, W); `boundary` (N, K, H, W) of 0 and 1 replaces the labels' own."""
-        check_labels(labels)
+        labels = integer_labels(labels)
         check_shapes(logits, labels)
         if boundary is None:
             boundary = class_boundary(labels, logits.shape[1], self.width, self.ignore_index)
@@ -116,7 +119,7 @@ class MultiClassBoundaryLoss(BoundaryBCELoss):
 def EdgeLabelBCELoss(ignore_index: int = 255) -> BCELoss:
     """`balanced_bce` of boundary logits against the boundary labels that the transform `AddEdgeLabel` draws.
 
-    What the official SANet trains its boundary head with, with the coefficient 20: every pixel counts; ignored ones
+    Those of a data set with `edge: True` do too, but they are drawn after the picture was scaled. What the official SANet trains its boundary head with, with the coefficient 20: every pixel counts; ignored ones
     have boundaries like any other, the padding of small pictures has none.
 
     Args:
@@ -142,14 +145,14 @@ class BCELoss(nn.Layer):
         self.ignore_index = ignore_index
 
     def forward(self, logits: paddle.Tensor, edges: paddle.Tensor | None) -> paddle.Tensor:
-        """logits (N, 1, H, W), edges (N, H, W): 1 on boundaries, `ignore_index` in padding, 0 elsewhere."""
+        """logits (N, 1, H, W), edges (N, [1,] H, W): 1 on boundaries, `ignore_index` in padding, 0 elsewhere."""
         if edges is None:
             raise ValueError(
                 "EdgeLabelBCELoss: the data set gives no boundary labels: add `- type: AddEdgeLabel` to the front of "
                 "train_dataset.transforms"
             )
-        check_shapes(logits, edges, channels=1)
-        edges = edges.unsqueeze(1)
+        edges = edges if edges.ndim == 4 else edges.unsqueeze(1)
+        check_shapes(logits, edges[:, 0], channels=1)
         boundary = (edges != 0) & (edges != self.ignore_index)
         return balanced_bce(logits, boundary, paddle.ones_like(boundary))
 
@@ -166,7 +169,8 @@ class BoundaryAwareOhemCrossEntropyLoss(WeightedOhemCrossEntropyLoss):
         boundary_thresh: a probability.
 
     Raises:
-        ValueError: see `WeightedOhemCrossEntropyLoss`; labels that are not integers, or shapes that do not fit.
+        ValueError: see `WeightedOhemCrossEntropyLoss`; `boundary_thresh` is not a probability; not a pair of logits;
+            labels that are not integers, or shapes that do not fit.
     """
 
     def __init__(
@@ -178,12 +182,16 @@ class BoundaryAwareOhemCrossEntropyLoss(WeightedOhemCrossEntropyLoss):
         ignore_index: int = 255,
     ):
         super().__init__(thresh, min_kept, weight, ignore_index)
+        if not 0 <= boundary_thresh < 1:
+            raise ValueError(f"boundary_thresh is {boundary_thresh}; expected a probability below 1")
         self.boundary_thresh = boundary_thresh
 
     def forward(self, logits: tuple[paddle.Tensor, paddle.Tensor], labels: paddle.Tensor) -> paddle.Tensor:
         """logits: the main (N, K, H, W) and the boundary logits (N, any, H, W); labels (N, H, W)."""
+        if not isinstance(logits, (tuple, list)) or len(logits) != 2:
+            raise ValueError("expected the pair of main and boundary logits, SANet's output 'boundary_aware'")
         main, boundary = logits
-        check_labels(labels)
+        labels = integer_labels(labels)
         check_shapes(main, labels)
         check_shapes(boundary, labels)
         on_boundary = F.sigmoid(at_least_float32(boundary.detach()).max(axis=1)) > self.boundary_thresh

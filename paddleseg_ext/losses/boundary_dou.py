@@ -12,7 +12,8 @@ from paddle.autograd import PyLayer
 from paddleseg.cvlibs import manager
 
 from paddleseg_ext.boundary import rims
-from paddleseg_ext.losses.common import at_least_float32, check_class_logits, without_amp
+from paddleseg_ext.layers.basic import at_least_float32
+from paddleseg_ext.losses.common import check_class_logits, without_amp
 
 SMOOTH = 1e-5  # the authors'
 MAX_ALPHA = 0.8

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import paddle
 
+from paddleseg_ext.layers.basic import at_least_float32
+
 
 def without_amp(loss: Callable) -> Callable:
     """`loss` computed as written: AMP would run sums in float16, which overflows beyond 65504 pixels."""
@@ -19,14 +21,6 @@ def without_amp(loss: Callable) -> Callable:
     return computed
 
 
-def at_least_float32(logits: paddle.Tensor) -> paddle.Tensor:
-    """Half precision as float32, since sums over all pixels overflow.
-
-    No cast to the same type, at which Paddle 2.6 is slow.
-    """
-    return logits if logits.dtype in (paddle.float32, paddle.float64) else logits.astype("float32")
-
-
 @without_amp
 def losses_in_float32(logits_list: list, losses: dict, data: dict) -> list[paddle.Tensor]:
     """A network's `loss_computation`, which PaddleSeg's trainer prefers to its own: the same in float32.
@@ -37,9 +31,18 @@ def losses_in_float32(logits_list: list, losses: dict, data: dict) -> list[paddl
         logits_list: the network's outputs, tensors or tuples of tensors, one for each loss.
         losses: ``{"types": [...], "coef": [...]}``.
         data: the batch, with "label" and, for losses that take boundary labels, "edge".
+
+    Raises:
+        ValueError: a loss of boundary labels in a `MixedLoss`, which hands its members those of the classes.
     """
     from paddleseg.core.train import loss_computation
 
+    for index, loss in enumerate(losses["types"]):
+        if any(getattr(member, "edge_label", False) for member in getattr(loss, "losses", ())):
+            raise ValueError(
+                f"loss.types[{index}]: EdgeLabelBCELoss in a MixedLoss, which gives it the classes for boundary labels: "
+                "make it the loss of its own output"
+            )
     edges = data["edge"].astype("int64") if "edge" in data else None
     return loss_computation(
         logits_list=[_in_float32(logits) for logits in logits_list],
@@ -66,16 +69,17 @@ def check_shapes(logits: paddle.Tensor, labels: paddle.Tensor, channels: int | N
 
 def check_class_logits(logits: paddle.Tensor, labels: paddle.Tensor) -> None:
     """Raises ValueError unless logits (N, K, H, W) of two classes or more go with integer labels (N, H, W)."""
-    check_labels(labels)
+    integer_labels(labels)
     check_shapes(logits, labels)
     if logits.shape[1] < 2:
         raise ValueError(f"logits have the shape {list(logits.shape)}: one class; expected two or more")
 
 
-def check_labels(labels: paddle.Tensor) -> None:
-    """Raises ValueError unless labels are integers."""
+def integer_labels(labels: paddle.Tensor) -> paddle.Tensor:
+    """Labels as int64, which alone all of Paddle's operations take; raises ValueError unless they are integers."""
     if labels.dtype not in (paddle.int64, paddle.int32, paddle.int16, paddle.int8, paddle.uint8):
         raise ValueError(f"labels are {labels.dtype}; expected integers, as of labels.astype('int64')")
+    return labels if labels.dtype == paddle.int64 else labels.astype("int64")
 
 
 def set_steps(losses: dict, iteration: int) -> None:

@@ -12,7 +12,8 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddleseg.cvlibs import manager
 
-from paddleseg_ext.losses.common import at_least_float32, check_shapes, without_amp
+from paddleseg_ext.layers.basic import at_least_float32
+from paddleseg_ext.losses.common import check_shapes, integer_labels, without_amp
 
 
 def pixel_cross_entropy(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: int = 255) -> paddle.Tensor:
@@ -49,7 +50,7 @@ class AllPixelCrossEntropyLoss(nn.Layer):
         ignore_index: the label that means nothing.
 
     Raises:
-        ValueError: `weight` lacks a number for some class.
+        ValueError: `weight` lacks a number for some class; labels that are not integers, or shapes that do not fit.
     """
 
     def __init__(self, weight: Sequence[float] | None = None, ignore_index: int = 255):
@@ -60,6 +61,7 @@ class AllPixelCrossEntropyLoss(nn.Layer):
     @without_amp
     def forward(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
         """logits (N, K, H, W), labels (N, H, W)."""
+        labels = integer_labels(labels)
         check_shapes(logits, labels)
         check_weight(self.weight, logits)
         losses = pixel_cross_entropy(logits, labels, self.ignore_index)

@@ -10,14 +10,16 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 from paddleseg.cvlibs import manager
 
-from paddleseg_ext.losses.common import without_amp
+from paddleseg_ext.layers.basic import at_least_float32
+from paddleseg_ext.losses.common import integer_labels, without_amp
 
 
 @manager.LOSSES.add_component
 class EncodingBCELoss(nn.Layer):
     """`encoding_bce` as a layer; C comes from the YAML, as PaddleSeg hands losses only `ignore_index`.
 
-    Labels are checked against [0, C) on the CPU and in evaluation mode, where that costs no device synchronization.
+    Labels are checked against [0, C) on a CPU alone, since a GPU would have to be waited for; there, those out of range
+    count for nothing.
 
     Args:
         num_classes: C.
@@ -44,7 +46,8 @@ class EncodingBCELoss(nn.Layer):
         expected = (labels.shape[0], self.num_classes)
         if tuple(logits.shape) not in (expected, (*expected, 1, 1)):
             raise ValueError(f"the logits must be {expected} or {(*expected, 1, 1)}, got {tuple(logits.shape)}")
-        if not self.training or labels.place.is_cpu_place():
+        labels = integer_labels(labels)
+        if labels.place.is_cpu_place():
             _check_range(labels, self.num_classes, self.ignore_index)
         return encoding_bce(logits.flatten(1), labels, self.ignore_index, self.reduction)
 
@@ -63,10 +66,10 @@ def encoding_bce(
         ignore_index: the label of pixels that count for nothing.
         reduction: 'mean' over the C logits of the pictures that take part, 'sum', or 'none' for (N, C).
     """
-    present = present_classes(labels, logits.shape[1], ignore_index)
+    logits = at_least_float32(logits)
+    present = present_classes(labels, logits.shape[1], ignore_index).astype(logits.dtype)
     takes_part = present.max(axis=1, keepdim=True)
-    # float32 under mixed precision too
-    loss = takes_part * F.binary_cross_entropy_with_logits(logits.astype("float32"), present, reduction="none")
+    loss = takes_part * F.binary_cross_entropy_with_logits(logits, present, reduction="none")
     if reduction == "none":
         return loss
     if reduction == "sum":
@@ -81,7 +84,8 @@ def present_classes(labels: paddle.Tensor, num_classes: int, ignore_index: int =
     # The rest goes to a spare last column, which is cut off: Paddle 2.6 would write it out of bounds.
     column = paddle.where(counts, labels, paddle.full_like(labels, num_classes))
     seen = paddle.zeros((labels.shape[0], num_classes + 1))
-    return paddle.put_along_axis(seen, column, 1.0, axis=1)[:, :num_classes]
+    ones = paddle.ones_like(column, dtype="float32")  # a number would be copied to the device, which waits
+    return paddle.put_along_axis(seen, column, ones, axis=1)[:, :num_classes]
 
 
 def _check_range(labels: paddle.Tensor, num_classes: int, ignore_index: int) -> None:

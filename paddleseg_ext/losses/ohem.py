@@ -12,7 +12,7 @@ import paddle
 from paddle import nn
 from paddleseg.cvlibs import manager
 
-from paddleseg_ext.losses.common import check_shapes, without_amp
+from paddleseg_ext.losses.common import check_shapes, integer_labels, without_amp
 from paddleseg_ext.losses.cross_entropy import check_weight, class_weights, pixel_cross_entropy
 
 
@@ -56,7 +56,8 @@ class WeightedOhemCrossEntropyLoss(nn.Layer):
         ignore_index: the label that means nothing.
 
     Raises:
-        ValueError: `thresh` is not a probability, `min_kept` is below 1, or `weight` lacks a number for some class.
+        ValueError: `thresh` is not a probability, `min_kept` is below 1, or `weight` lacks a number for some class;
+            labels that are not integers, or shapes that do not fit.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class WeightedOhemCrossEntropyLoss(nn.Layer):
 
     def forward(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
         """logits (N, K, H, W), labels (N, H, W)."""
+        labels = integer_labels(labels)
         check_shapes(logits, labels)
         check_weight(self.weight, logits)
         return ohem_cross_entropy(logits, labels, self.thresh, self.min_kept, self.weight, self.ignore_index)

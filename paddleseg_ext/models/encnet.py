@@ -22,7 +22,8 @@ class EncNet(nn.Layer):
     Args:
         num_classes: the number of classes.
         backbone: a network that returns its stages and has their widths in `feat_channels`.
-        backbone_indices: the stages used: the last one is encoded, the others feed the laterals.
+        backbone_indices: the stages used: the last one is encoded, the others feed the laterals. The auxiliary head
+            is on stage 2 whatever they are.
         num_codes: codewords of the encoding.
         mid_channels: width of the head.
         use_se_loss: predict from the encoding which classes are present, for `EncodingBCELoss`.
@@ -32,6 +33,9 @@ class EncNet(nn.Layer):
     Shape:
         input (N, 3, H, W). Training: [main (N, num_classes, H, W), auxiliary (N, num_classes, H, W), classes present
         (N, num_classes) if `use_se_loss`]; evaluation: [main].
+
+    Raises:
+        ValueError: a backbone of fewer than three stages, or `backbone_indices` that it does not have.
     """
 
     loss_computation = staticmethod(losses_in_float32)
@@ -48,6 +52,12 @@ class EncNet(nn.Layer):
         pretrained: str | None = None,
     ):
         super().__init__()
+        stages = len(backbone.feat_channels)
+        if stages < 3 or not isinstance(backbone_indices, Sequence) or not set(backbone_indices) <= {*range(stages)}:
+            raise ValueError(
+                f"backbone_indices is {backbone_indices!r}; expected a list of stages of {type(backbone).__name__}, "
+                f"which has {stages} (at least 3 are needed), counted from 0"
+            )
         self.backbone = backbone
         self.backbone_indices = backbone_indices
         self.add_lateral = add_lateral

@@ -12,7 +12,7 @@ from paddleseg.utils import utils
 
 from paddleseg_ext.layers.attention import SimpleAttentionDecoder
 from paddleseg_ext.layers.basic import bn_relu_conv, init_convolutions, resize_to
-from paddleseg_ext.layers.pyramid_pooling import APPPM
+from paddleseg_ext.layers.pyramid_pooling import APPPM, ContextModule
 from paddleseg_ext.losses.common import losses_in_float32
 from paddleseg_ext.models.sanet_encoder import SANetEncoder_S
 
@@ -27,6 +27,7 @@ class SANet(nn.Layer):
         num_classes: K.
         backbone: a `SANetEncoder`; None is `SANetEncoder_S`.
         context: a context module (`APPPM`, `DAPPM`, ...) from the backbone's last width to its first; None is `APPPM`.
+        in_channels: channels of the picture, for the backbone that None is; PaddleSeg sets it where a YAML has none.
         head_channels: width of the main and the auxiliary head.
         outputs: what the network returns in training, in the order of the losses in the YAML and "main" first:
             "main" and "aux" logits (N, K, H, W), "boundary" logits (N, boundary_classes, H, W), and "boundary_aware",
@@ -54,16 +55,17 @@ class SANet(nn.Layer):
         spatial_fusion: str = "add",
         align_corners: bool = True,
         pretrained: str | None = None,
+        in_channels: int = 3,
     ):
         super().__init__()
         self.outputs = list(outputs)
         if self.outputs[:1] != ["main"] or len(set(outputs)) < len(outputs) or set(outputs) - set(OUTPUTS):
-            raise ValueError(f"outputs is {self.outputs}; expected 'main', then any of {list(OUTPUTS[1:])} once")
+            raise ValueError(f"outputs is {outputs!r}; expected 'main', then any of {list(OUTPUTS[1:])} once")
         if "boundary_aware" in outputs and "boundary" not in outputs:  # and several processes would stop at step 2
             raise ValueError(f"outputs is {self.outputs}; 'boundary_aware' trains no boundary head: add 'boundary'")
         self.align_corners = align_corners
 
-        backbone = SANetEncoder_S() if backbone is None else backbone
+        backbone = SANetEncoder_S(in_channels) if backbone is None else backbone
         if len(backbone.feat_channels) != 5 or len(set(backbone.feat_channels[:3])) != 1:
             raise ValueError(
                 f"backbone {type(backbone).__name__} has maps of {backbone.feat_channels} channels; "
@@ -71,7 +73,9 @@ class SANet(nn.Layer):
             )
         channels, *_, aux_channels, last_channels = backbone.feat_channels
         self.backbone = backbone
-        self.context = context or APPPM(last_channels, channels, channels)
+        self.context = APPPM(last_channels, channels, channels) if context is None else context
+        if not isinstance(self.context, ContextModule):
+            raise ValueError(f"context is {context!r:.60}; expected a context module, in a YAML {{type: APPPM}}")
         expected = (last_channels, channels)
         if (self.context.in_channels, self.context.out_channels) != expected:
             raise ValueError(

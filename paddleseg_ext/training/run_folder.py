@@ -21,13 +21,14 @@ import yaml
 from paddleseg.cvlibs import Config
 from paddleseg.utils import logger
 
+from paddleseg_ext.checkpoints import RUN_CONFIG, WEIGHTS, iteration_of
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.description import CLASSES_FILE, classes_text
 from paddleseg_ext.files import read_yaml, write_whole
 from paddleseg_ext.training.watching import classes_of
 from paddleseg_ext.versions import installed_versions
 
-CONFIG, RUN, LOG = "config.yml", "run.yml", "log.txt"
+RUN, LOG = "run.yml", "log.txt"
 
 
 def refuse_another_run(save_dir: str, resume_model: str | None, overwrite: bool) -> None:
@@ -53,7 +54,7 @@ def start(save_dir: str, config: Config, datasets: dict, resume_model: str | Non
         _delete(save_dir)
     os.makedirs(save_dir, exist_ok=True)
     settings = _plain(config.dic)
-    path = os.path.join(save_dir, CONFIG)
+    path = os.path.join(save_dir, RUN_CONFIG)
     if resume_model is not None and os.path.isfile(path):
         changed = _differences(read_yaml(path), settings)
         if changed:
@@ -94,15 +95,15 @@ def summary(save_dir: str, best: tuple[float, int]) -> str:
     """
     score, iteration = best
     if iteration > 0:
-        model = os.path.join(save_dir, "best_model", "model.pdparams")
+        model = os.path.join(save_dir, "best_model", WEIGHTS)
         first = f"Best model: {model}, mIoU {score:.4f} at iteration {iteration}"
     else:
         models = _models(save_dir)
         if not models:
             return f"No model was saved in {save_dir}: the resumed checkpoint had reached `iters` already"
-        model = os.path.join(models[-1], "model.pdparams")
+        model = os.path.join(models[-1], WEIGHTS)
         first = f"Last model: {model} (not evaluated: --do_eval does so)"
-    with_model = shlex.join(["--config", os.path.join(save_dir, CONFIG), "--model_path", model])
+    with_model = shlex.join(["--config", os.path.join(save_dir, RUN_CONFIG), "--model_path", model])
     tools = {"Evaluate": "val", "Report": "report", "Export": "export"}
     return "\n".join([first, *(f"{what + ':':11} {_command(tool)} {with_model}" for what, tool in tools.items())])
 
@@ -137,8 +138,8 @@ def _models(save_dir: str) -> list[str]:
     """The folders of models in `save_dir`, checkpoints last and in the order of their iterations."""
     found = []
     for name in os.listdir(save_dir) if os.path.isdir(save_dir) else ():
-        prefix, _, number = name.rpartition("_")
-        order = int(number) if prefix == "iter" and number.isdigit() else -1
+        iteration = iteration_of(name)
+        order = -1 if iteration is None else iteration
         folder = os.path.join(save_dir, name)
         if (order >= 0 or name in ("best_model", "ema_best_model")) and glob(f"{escape(folder)}/*.pdparams"):
             found.append((order, folder))
@@ -150,7 +151,7 @@ def _delete(save_dir: str) -> None:
     for folder in _models(save_dir):
         shutil.rmtree(folder)
     names = [
-        CONFIG,
+        RUN_CONFIG,
         RUN,
         LOG,
         CLASSES_FILE,

@@ -23,8 +23,9 @@ from paddleseg.utils import logger
 from paddleseg_ext.analysis.boundary_pictures import grey, label_boundary
 from paddleseg_ext.analysis.boundary_quality import BoundaryQuality, watched_predictions
 from paddleseg_ext.analysis.segmentation import INK, WHITE, add_legend, colour_map
-from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.command import one_line
 from paddleseg_ext.datasets.description import Classes, describe
+from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import read_image
 from paddleseg_ext.losses.common import members
 from paddleseg_ext.segmenter import head_logits
@@ -150,11 +151,10 @@ def tag_of(name: str) -> str:
 def classes_of(dataset: paddle.io.Dataset) -> Classes:
     """Names and colours of a data set's classes."""
     settings = {key: value for key, value in vars(dataset).items() if isinstance(value, (str, int, float))}
-    try:
+    if dataset.num_classes < UNKNOWN:
         return describe(type(dataset), settings)
-    except UserError:  # more classes than have colours
-        names = tuple(f"class {index}" for index in range(dataset.num_classes))
-        return Classes(names, np.zeros((256, 3), np.uint8), dataset.ignore_index)
+    names = tuple(f"class {index}" for index in range(dataset.num_classes))  # more than there are colours
+    return Classes(names, np.zeros((256, 3), np.uint8), dataset.ignore_index)
 
 
 class _Evaluation:
