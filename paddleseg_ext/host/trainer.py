@@ -325,8 +325,8 @@ class TrainingRun:
     def _take_over_best_models(self, checkpoint: str) -> None:
         """Copy the best models of the run that goes on to where this one keeps its own.
 
-        In the same folder they are there already, unless the run ended before it had copied the best checkpoint. A best
-        score whose weights are gone is forgotten.
+        In the same folder they are there already, unless the run ended before it had copied the best checkpoint. In
+        another, a best score whose weights are gone is forgotten.
         """
         folder = os.path.dirname(os.path.abspath(checkpoint))
         moved = os.path.realpath(folder) != os.path.realpath(self.save_dir)
@@ -340,9 +340,9 @@ class TrainingRun:
             if of_newest.get(kind) == self.best[kind]:  # else the best model may be of a later iteration
                 places.append(os.path.join(folder, best_model, file))
             source = next(filter(os.path.isfile, places), None)
-            if source is None:
+            if source is None and moved:
                 self.best[kind] = (-1.0, -1)
-            elif self.rank == 0:
+            elif source is not None and self.rank == 0:
                 os.makedirs(os.path.join(self.save_dir, best_model), exist_ok=True)
                 with replacing(os.path.join(self.save_dir, best_model, file)) as partial:
                     shutil.copyfile(source, partial)
