@@ -27,7 +27,9 @@ def choose_mkl_path() -> bool:
 
 
 def mkl_advice() -> str | None:
-    """What whoever runs PaddleSeg's own scripts should set, or None where it changes nothing or is set already."""
+    """What whoever runs PaddleSeg's own scripts should set or unset; None where that changes nothing."""
+    if VARIABLE in os.environ and processor().get("vendor_id") == "GenuineIntel":
+        return f"unset {VARIABLE}: on this Intel processor it keeps MKL from faster kernels"
     if VARIABLE in os.environ or not is_amd_with_avx2():
         return None
     return f"export {VARIABLE}={AVX2} before PaddleSeg's own scripts: Paddle's MKL then uses AVX2 on this AMD processor"

@@ -35,11 +35,20 @@ def test_choice(amd, given, monkeypatch):
     monkeypatch.setattr(cpu, "is_amd_with_avx2", lambda: amd)
     monkeypatch.setenv(cpu.VARIABLE, "to be restored")
     monkeypatch.delenv(cpu.VARIABLE) if given is None else monkeypatch.setenv(cpu.VARIABLE, given)
+    monkeypatch.setattr(cpu, "processor", lambda: {"vendor_id": "another"})
     needed = amd and given is None
     assert (cpu.mkl_advice() is not None) is needed
     assert cpu.choose_mkl_path() is needed
     assert cpu.os.environ.get(cpu.VARIABLE) == (cpu.AVX2 if needed else given)
     assert cpu.mkl_advice() is None or not amd
+
+
+@pytest.mark.parametrize("vendor, given, told", [("GenuineIntel", "5", True), ("GenuineIntel", None, False)])
+def test_what_slows_down_other_processors(vendor, given, told, monkeypatch):
+    monkeypatch.setattr(cpu, "processor", lambda *_: {"vendor_id": vendor, "flags": "avx2"})
+    monkeypatch.setenv(cpu.VARIABLE, "5")
+    monkeypatch.delenv(cpu.VARIABLE) if given is None else None
+    assert (cpu.mkl_advice() is not None) is told
 
 
 def test_every_tool_chooses(monkeypatch):
