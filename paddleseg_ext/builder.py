@@ -17,8 +17,8 @@ from paddleseg.utils import logger, utils
 from paddleseg_ext.checkpoints import RUN_CONFIG, WEIGHTS, numbered_checkpoints
 from paddleseg_ext.command import UserError, nearest, one_line
 from paddleseg_ext.data_tools.sample_errors import checked_list, name_files_in_errors
-from paddleseg_ext.datasets.pairing import read_list
-from paddleseg_ext.files import PICTURE_SUFFIXES, below, read_yaml
+from paddleseg_ext.datasets.description import Classes, describe
+from paddleseg_ext.files import read_yaml
 from paddleseg_ext.weights.paddle_file import load_paddle_file
 
 SECTIONS = {
@@ -196,9 +196,14 @@ class Builder(SegBuilder):
 def _check_pretrained(path: str | None, section: str) -> None:
     if isinstance(path, str) and not urlparse(path).netloc and not os.path.exists(path):
         raise UserError(
-            f"{section}.pretrained: {path}: there is no such file: download or convert it (comments in the YAML may say "
-            f"how), give another by --opts {section}.pretrained=FILE, or start from random weights by =null"
+            f"{section}.pretrained: {path}: there is no such file: download or convert it (comments in the YAML may "
+            f"say how), give another by --opts {section}.pretrained=FILE, or start from random weights by =null"
         )
+
+
+def classes_of(config: Config) -> Classes:
+    """The classes of a config's validation data set."""
+    return describe(Builder(config).val_dataset_class, config.val_dataset_cfg)
 
 
 def load_network(config: Config, model_path: str | None, device: str = "gpu") -> paddle.nn.Layer:
@@ -245,40 +250,3 @@ def load_weights(network: paddle.nn.Layer, path: str) -> None:
 
 def _shape_and_type(value) -> str:
     return f"{list(value.shape)} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
-def list_images(path: str | None, flag: str = "--image_path", outside: bool = False) -> tuple[list[str], str | None]:
-    """A picture, the pictures of a folder and those below it, or those of a list file, sorted; and their folder.
-
-    Args:
-        outside: whether a list may name files outside of its own folder. Results of `predict` get the same relative
-            names, which would be outside of its `save_dir` then.
-
-    Returns:
-        The paths, and the folder that results are named relative to (None for a single picture).
-
-    Raises:
-        UserError: there is no such file or folder, no picture in it, or a line of a list names no such file.
-    """
-    if path is None or not os.path.exists(path):
-        raise UserError(f"{flag} {path}: give it a picture, a folder of pictures or a list of pictures")
-    if os.path.isdir(path):
-        found = [file for file in Path(path).rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
-        images = sorted(str(f) for f in found if not any(p.startswith(".") for p in f.relative_to(path).parts))
-        if not images:
-            raise UserError(f"{flag} {path}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
-        return images, path
-    if path.lower().endswith(PICTURE_SUFFIXES):
-        return [path], None
-    images, folder = [], os.path.dirname(path)
-    for number, line in read_list(path, "\n"):
-        try:
-            names = line[0].split()[:2]
-            for name in names:
-                below(os.sep if outside else folder, name)
-        except ValueError as error:
-            raise UserError(f"{flag} {path}, line {number}: {error}") from error
-        images += [os.path.join(folder, name) for name in names[:1]]
-    if not images:
-        raise UserError(f"{flag} {path}: an empty list: write the path of a picture on each line")
-    return sorted(images), folder

@@ -12,7 +12,7 @@ DISTRIBUTIONS = ("numpy", "opencv-python", "Pillow", "protobuf", "visualdl")
 
 # In a process of its own: a crash of Paddle's shall not end the examination.
 TRAINING_STEP = """
-import zlib, paddle, paddleseg
+import zlib, paddle, paddleseg, paddleseg_ext
 from paddleseg.cvlibs import manager
 from paddleseg.core.val import evaluate
 import sys
@@ -49,9 +49,13 @@ def examine() -> int:
     report.fact("Python", f"{platform.python_version()} ({sys.executable})")
     if not _examine_paddle(report):
         return 1
-    _examine_distributions(report)
-    _examine_registration(report)
-    trains = _examine_training_step(report)
+    _examine_hook(report)
+    trains = False
+    if _examine_package(report):
+        _advise(report)
+        _examine_distributions(report)
+        _examine_registration(report)
+        trains = _examine_training_step(report)
     print(f"{report.problems} problem(s)")
     return 0 if trains else 1
 
@@ -75,7 +79,39 @@ def _examine_paddle(report: Examination) -> bool:
     kind = f"CUDA, {paddle.device.cuda.device_count()} GPU(s)" if paddle.is_compiled_with_cuda() else "CPU, 0 GPU(s)"
     report.fact("Paddle", f"{paddle.__version__} ({kind})")
     report.fact("PaddleSeg", f"{paddleseg.__version__} ({os.path.dirname(paddleseg.__file__)})")
-    _advise(report)
+    return True
+
+
+def _examine_hook(report: Examination) -> None:
+    milliseconds = _startup_milliseconds()
+    if milliseconds is None:
+        report.fact("start-up hook", "not active")
+        fix = "pip install paddleseg_ext into this environment, or import paddleseg_ext in the script"
+        report.problem("unmodified scripts will not find the components", fix)
+    elif os.environ.get("PADDLESEG_EXT_AUTOLOAD", "1") == "0":
+        report.fact("start-up hook", "off")
+        report.problem("PADDLESEG_EXT_AUTOLOAD=0 is set", "unset it, or import paddleseg_ext in the script")
+    else:
+        report.fact("start-up hook", f"active, {milliseconds:.2f} ms at interpreter start")
+
+
+def _startup_milliseconds() -> float | None:
+    """What the hook costs each new interpreter, by ``python -X importtime``; None if interpreters start without it."""
+    start = subprocess.run([sys.executable, "-X", "importtime", "-c", "pass"], capture_output=True, text=True)
+    lines = [line for line in start.stderr.splitlines() if line.endswith(" paddleseg_ext_autoload")]
+    return int(lines[0].split("|")[1]) / 1000 if lines else None
+
+
+def _examine_package(report: Examination) -> bool:
+    try:
+        import paddleseg_ext
+
+        paddleseg_ext.register()
+    except Exception as error:
+        report.fact("import paddleseg_ext", f"{type(error).__name__}: {error}")
+        report.problem("the components cannot be registered", "pip install paddleseg_ext again")
+        return False
+    report.fact("paddleseg_ext", f"{paddleseg_ext.__version__} ({os.path.dirname(paddleseg_ext.__file__)})")
     return True
 
 
@@ -110,18 +146,8 @@ def _examine_distributions(report: Examination) -> None:
 def _examine_registration(report: Examination) -> None:
     from paddleseg.cvlibs import manager
 
-    import paddleseg_ext
     from paddleseg_ext.host.registry import REPAIRS, REPAIRS_SWITCH
 
-    report.fact("paddleseg_ext", f"{paddleseg_ext.__version__} ({os.path.dirname(paddleseg_ext.__file__)})")
-    if "paddleseg_ext_autoload" not in sys.modules:
-        report.fact("start-up hook", "not installed")
-        report.problem("unmodified scripts will not find the components", "pip install paddleseg_ext again")
-    elif os.environ.get("PADDLESEG_EXT_AUTOLOAD", "1") == "0":
-        report.fact("start-up hook", "off")
-        report.problem("PADDLESEG_EXT_AUTOLOAD=0 is set", "unset it, or import paddleseg_ext in the script")
-    else:
-        report.fact("start-up hook", f"active, {_startup_milliseconds():.2f} ms at interpreter start")
     for kind in (manager.MODELS, manager.BACKBONES, manager.LOSSES, manager.DATASETS):
         names = [name for name, part in kind.components_dict.items() if part.__module__.startswith("paddleseg_ext.")]
         report.fact(f"registered {kind.name}", ", ".join(names))
@@ -132,20 +158,8 @@ def _examine_registration(report: Examination) -> None:
         report.fact("repair", f"{state:<3} {repair.name} ({need}): {repair.reason}; {repair.upstream}")
 
 
-def _startup_milliseconds() -> float:
-    """What the hook costs each new interpreter, by ``python -X importtime``."""
-    start = subprocess.run([sys.executable, "-X", "importtime", "-c", "pass"], capture_output=True, text=True)
-    (line,) = [line for line in start.stderr.splitlines() if line.endswith(" paddleseg_ext_autoload")]
-    return int(line.split("|")[1]) / 1000
-
-
 def _examine_training_step(report: Examination) -> bool:
-    step = subprocess.run(
-        [sys.executable, "-c", TRAINING_STEP],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PADDLESEG_EXT_AUTOLOAD": "1"},
-    )
+    step = subprocess.run([sys.executable, "-c", TRAINING_STEP], capture_output=True, text=True)
     if step.returncode == 0:
         report.fact("training step", step.stdout.strip().splitlines()[-1])
         return True

@@ -6,11 +6,10 @@ import os
 from typing import TypeAlias, overload
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from paddleseg_ext.builder import find_run, load_config
-from paddleseg_ext.datasets.description import Classes
-from paddleseg_ext.files import read_image
+from paddleseg_ext.builder import classes_of, find_run, load_config
+from paddleseg_ext.files import orientation, read_image
 from paddleseg_ext.segmenter import Segmenter
 
 __all__ = ["Predictor"]
@@ -38,7 +37,7 @@ class Predictor:
     def __init__(self, model_path: str | os.PathLike, config: str | os.PathLike | None = None, device: str = "gpu"):
         path, weights = find_run(None if config is None else os.fspath(config), os.fspath(model_path))
         settings = load_config(path)
-        self.classes = Classes.of(settings)
+        self.classes = classes_of(settings)
         self.segmenter = Segmenter.of(settings, weights, device)
 
     @overload
@@ -52,13 +51,13 @@ class Predictor:
 
         Args:
             picture: a file, a Pillow picture, or an array (H, W, 3), uint8, in BGR as OpenCV reads it. A list of them
-                (sizes may differ) is labelled one by one.
+                (sizes may differ) is labelled one by one. A network for grey images takes the same.
 
         Returns:
             uint8 (H, W), class indices at the picture's own size; for a list of pictures a list.
 
         Raises:
-            ValueError: no picture, or an array of another shape or type.
+            ValueError: no picture, one of 32 bits, or an array of another shape or type.
         """
         if isinstance(picture, list):
             return [self(one) for one in picture]
@@ -70,8 +69,24 @@ def as_bgr(picture: Picture) -> np.ndarray:
     if isinstance(picture, (str, os.PathLike)):
         return read_image(os.fspath(picture))
     if isinstance(picture, Image.Image):
-        return np.asarray(picture.convert("RGB"))[:, :, ::-1]
+        return pillow_as_bgr(picture)
     if isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
         return picture
     what = f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
     raise ValueError(f"picture is {what}; expected a path, a Pillow picture or an array (H, W, 3), uint8, BGR")
+
+
+def pillow_as_bgr(picture: Image.Image) -> np.ndarray:
+    """What `read_image` gives for the file: EXIF turns it, 16 bits become 8, alpha is left out.
+
+    Raises:
+        ValueError: an image of 32 bits.
+    """
+    picture.load()
+    if orientation(picture) != 1:
+        picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"picture is a Pillow picture of mode {picture.mode}; expected 8 or 16 bits a channel")
+    return np.asarray(picture.convert("RGB"))[:, :, ::-1]

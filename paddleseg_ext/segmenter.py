@@ -13,6 +13,7 @@ from paddle import nn
 from paddleseg.core.infer import aug_inference, inference
 from paddleseg.cvlibs import Config
 from paddleseg.transforms import Compose, Normalize
+from paddleseg.utils import utils
 
 from paddleseg_ext.builder import Builder, load_network
 from paddleseg_ext.command import UserError
@@ -31,14 +32,15 @@ class Segmenter:
         transforms: of the validation set.
         test_config: as the YAML has it: `is_slide`, `crop_size` and `stride` of a sliding window; with `aug_pred`,
             `scales`, `flip_horizontal` and `flip_vertical` to average over.
+        img_channels: that the network takes: 3, or 1 for grey.
     """
 
     workers = 2
     """Threads worth having: one runs the network, the other reads and draws."""
 
-    def __init__(self, model: nn.Layer, transforms: list, test_config: dict | None = None):
+    def __init__(self, model: nn.Layer, transforms: list, test_config: dict | None = None, img_channels: int = 3):
         self.model = model
-        self.transforms = Compose(transforms)
+        self.transforms = Compose(transforms, img_channels=img_channels)
         settings = test_config or {}
         self._infer = aug_inference if settings.get("aug_pred") else inference
         wanted = (*_WINDOW, *_AUGMENTATION) if settings.get("aug_pred") else _WINDOW
@@ -55,10 +57,11 @@ class Segmenter:
             test_config: instead of the config's own.
         """
         network = load_network(config, model_path, device)
-        return cls(network, Builder(config).val_transforms, config.test_config if test_config is None else test_config)
+        test_config = config.test_config if test_config is None else test_config
+        return cls(network, Builder(config).val_transforms, test_config, input_channels(config))
 
     def preprocess(self, image: np.ndarray) -> tuple[paddle.Tensor, list]:
-        """A BGR picture (H, W, 3) to the network's input (1, 3, h, w) and what `reverse_transform` needs to go back."""
+        """A BGR picture (H, W, 3) to the network's input (1, C, h, w) and what `reverse_transform` needs to go back."""
         data = prepare(image, self.transforms)
         return paddle.to_tensor(data["img"][np.newaxis]), data["trans_info"]
 
@@ -77,22 +80,30 @@ class Segmenter:
             return self._infer(lambda x: [head_logits(self.model, x, head)], x, trans_info, **self._settings)
 
 
+def input_channels(config: Config) -> int:
+    """The channels of the images that a config's network takes: 3, or 1 where the data set's `img_channels` is 1."""
+    return utils.get_in_channels(config.model_cfg) or 3
+
+
 def prepare(image: np.ndarray, transforms: Compose) -> dict:
-    """``transforms({"img": image})`` of a picture (H, W, 3) BGR.
+    """``transforms({"img": image})`` of a picture (H, W, 3) BGR, made grey first where they take one channel.
 
     Where `Normalize` is the only transform, its results for the 256 values are looked up, in a fifth of the time.
     """
+    channels = transforms.img_channels
+    if channels == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     operations = transforms.transforms
     if [type(operation) for operation in operations] != [Normalize] or not transforms.to_rgb:
         return transforms({"img": image.astype(np.float32)})
-    values = np.arange(256, dtype=np.float32).repeat(3).reshape(256, 1, 3)
+    values = np.arange(256, dtype=np.float32).repeat(channels).reshape(256, 1, channels)
     tables = cv2.split(operations[0]({"img": values})["img"])
     planes = [cv2.LUT(plane, table) for plane, table in zip(cv2.split(image)[::-1], tables)]
     return {"img": np.stack(planes), "trans_info": []}
 
 
 def head_logits(model: nn.Layer, x: paddle.Tensor, head: str) -> paddle.Tensor:
-    """Logits of one head for the input `x` (N, 3, h, w), at its size.
+    """Logits of one head for the input `x` (N, C, h, w), at its size.
 
     "aux" of a network without `forward_heads` is the second map of class logits that it returns in training.
     """

@@ -2,8 +2,10 @@
 
 import os
 import resource
+import struct
 import time
 import traceback
+import zlib
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -39,6 +41,16 @@ def for_each_damage(path, content, check):
         check()
 
     damaged()
+
+
+def png_with_size(width, height):
+    """A small PNG file whose header lies about its size."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
 
 
 def reads_or_refuses(read, path, errors=UserError):

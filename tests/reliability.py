@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMISES = {  # what is promised: (the file of its tests, those of them that prove it)
-    "Two processes, on one node or two: weights stay bit for bit equal from different starts": (
+    "Two processes: weights stay bit for bit equal from different starts; two nodes share the images": (
         "test_processes.py",
         "parameters_stay_equal or statistics_start_equal or two_nodes",
     ),
@@ -49,7 +49,7 @@ PROMISES = {  # what is promised: (the file of its tests, those of them that pro
         "test_hostile_checkpoints.py test_hostile_files.py test_hostile_input.py test_hostile_lists.py",
         "",
     ),
-    "Memory and open files do not grow in 2000 iterations with workers": ("test_long_runs.py", "do_not_grow"),
+    "Memory and open files do not grow in 1000 iterations with workers": ("test_long_runs.py", "do_not_grow"),
     "A killed worker or a full /dev/shm: the error says how to fix it": ("test_long_runs.py", "is_told"),
 }
 

@@ -10,7 +10,7 @@ from paddleseg_ext.analysis.boundary_pictures import (
     label_boundary,
     mark_boundary,
 )
-from paddleseg_ext.builder import load_config
+from paddleseg_ext.builder import classes_of, load_config
 from paddleseg_ext.datasets.description import Classes
 from paddleseg_ext.files import read_image
 from paddleseg_ext.segmenter import Segmenter
@@ -31,7 +31,7 @@ def test_labels_alone(tmp_path):
     config = write_config(tmp_path)
     assert run_tool("boundary_image", config=config, label_path=tmp_path / "labels", save_dir=tmp_path / "out") == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["binary", "classes"]
-    classes = Classes.of(load_config(str(config)))
+    classes = classes_of(load_config(str(config)))
     label = classes.read_label(str(tmp_path / "labels/p1.png"))
     binary = read_image(str(tmp_path / "out/binary/p1.png"))[..., 0]
     np.testing.assert_array_equal(binary, 255 * label_boundary(label, 255))

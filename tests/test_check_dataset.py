@@ -1,21 +1,20 @@
 import json
 import os
 import runpy
-import struct
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from browser_support import assert_fits, at_both_widths, browse, count_colours, needs_chromium
+from hostile_support import png_with_size
 from paddleseg.datasets import Dataset
 from paddleseg.transforms import Normalize
 from PIL import Image
 
 from paddleseg_ext.data_tools.check_report import make_report, summary
-from paddleseg_ext.data_tools.checking import all_problems
+from paddleseg_ext.data_tools.checking import all_problems, check
 from paddleseg_ext.data_tools.inspection import inspect
 from paddleseg_ext.data_tools.kinds import KINDS
 from paddleseg_ext.data_tools.splits import find_splits
@@ -76,16 +75,6 @@ def found(root, **settings):
 
 
 # ------------------------------------------------------------------------------------------------ planted mistakes
-
-
-def png_with_size(width, height):
-    """A small PNG file whose header lies about its size."""
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x") + chunk(b"IEND", b"")
 
 
 def edit_list(change):
@@ -191,8 +180,6 @@ MISTAKES = {
     "truncated label": (lambda root: os.truncate(root / LABEL, 300), [("label_unreadable", LABEL)]),
     "bomb": (lambda root: (root / IMAGE).write_bytes(png_with_size(30000, 30000)), [("too_large", IMAGE)]),
     "smaller bomb": (lambda root: (root / LABEL).write_bytes(png_with_size(14000, 14000)), [("too_large", LABEL)]),
-    "alpha": (edit_image(lambda image: image.convert("RGBA")), [("image_channels", IMAGE)]),
-    "grey": (edit_image(lambda image: image.convert("L")), [("image_channels", IMAGE)]),
     "16-bit picture": (
         edit_image(lambda i: Image.fromarray(np.array(i)[..., 0] * np.uint16(256))),
         [("image_channels", IMAGE)],
@@ -234,6 +221,23 @@ def test_every_kind_is_planted_once():
 
 def test_a_faultless_data_set_has_no_problems(root):
     assert found(root) == []
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P"])
+def test_what_opencv_reads_as_three_channels_is_no_problem(root, mode):
+    edit_image(lambda image: image.convert(mode))(root)
+    assert found(root) == []
+    section = {**sections(root)[0], "img_channels": 1}
+    problems, _ = problems_of(find_splits([section]))
+    named = {os.path.relpath(problem.file, root) for problem in problems if problem.kind == "image_channels"}
+    assert (IMAGE in named) == (mode != "L")
+
+
+def test_no_workers_check_in_this_process(root):
+    splits = find_splits(sections(root))
+    (expected, _), findings = problems_of(splits), check(splits, num_workers=0)
+    assert all_problems(splits, findings) == expected
+    assert [len(findings[split.name]) for split in splits] == [4, 2]
 
 
 def test_files_elsewhere_are_read_as_in_training(root, tmp_path_factory):
@@ -422,7 +426,7 @@ def test_page_renders_in_a_browser(root, run_tool, tmp_path, width):
 
 
 def test_tool_leaves_out_kinds_on_request(root, run_tool):
-    MISTAKES["alpha"][0](root)
+    MISTAKES["16-bit picture"][0](root)
     assert run_tool(str(root), "--num_classes", "19")[0] == 1
     assert run_tool(str(root), "--num_classes", "19", "--ignore", "image_channels")[0] == 0
 

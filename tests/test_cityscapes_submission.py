@@ -1,5 +1,3 @@
-import argparse
-import importlib.util
 import json
 import shutil
 import zipfile
@@ -10,6 +8,7 @@ import paddle
 import pytest
 from paddleseg.core import evaluate
 from paddleseg.cvlibs import manager
+from picture_support import run_tool
 from PIL import Image
 
 from paddleseg_ext.command import UserError
@@ -26,7 +25,6 @@ from paddleseg_ext.datasets.cityscapes_classes import CLASSES, LABEL_IDS, TrainI
 from paddleseg_ext.street.dataset import make_street_dataset
 
 SIZE = (128, 64)
-TOOL = Path(__file__).parents[1] / "tools" / "cityscapes_submission.py"
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +158,32 @@ def test_size_of_the_picture_is_demanded(root, predictions, tmp_path):
     assert not list((tmp_path / "out").glob("submission.*"))
 
 
+def test_a_wrong_prediction_leaves_what_was_there(root, predictions, tmp_path):
+    out = tmp_path / "out"
+    make_submission(find_scenes(root, "val"), read(predictions, root), str(out))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    Image.fromarray(np.full((64, 128), 19, np.uint8)).save(picture(predictions, 3))
+    scenes = find_scenes(root, "val")
+    with pytest.raises(UserError, match="holds 19"):
+        make_submission(scenes, read_predictions(str(predictions), scenes), str(out))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_the_folder_that_is_replaced_cannot_be_read(root, predictions, tmp_path):
+    (tmp_path / "out").mkdir()
+    predictions.rename(tmp_path / "out/submission")
+    for source in ("out/submission", "out/submission/city3"):
+        with pytest.raises(UserError, match="out/submission will be replaced: give another --save_dir"):
+            run_tool(
+                "cityscapes_submission",
+                dataset_root=root,
+                split="val",
+                predictions=tmp_path / source,
+                save_dir=tmp_path / "out",
+            )
+    assert len(list(tmp_path.rglob("*.png"))) == 5
+
+
 def archive_of(tmp_path, members):
     with zipfile.ZipFile(tmp_path / ARCHIVE, "w") as file:
         for name, ids in members.items():
@@ -197,7 +221,7 @@ def test_score_needs_labels(root):
         official_evaluation(scenes)
 
 
-def test_tool_from_config_to_archive(root, tmp_path, monkeypatch):
+def test_tool_from_run_folder_to_archive(root, tmp_path):
     """Predicts a split with a stock network and writes the archive."""
     from paddleseg.models import BiSeNetV2
 
@@ -215,22 +239,9 @@ def test_tool_from_config_to_archive(root, tmp_path, monkeypatch):
         "loss": {"types": [{"type": "CrossEntropyLoss"}], "coef": [1] * 5},
     }
     (tmp_path / "config.yml").write_text(json.dumps(config))  # JSON is YAML
-    spec = importlib.util.spec_from_file_location("cityscapes_submission_tool", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    args = argparse.Namespace(
-        dataset_root=root,
-        split="val",
-        predictions=None,
-        config=str(tmp_path / "config.yml"),
-        model_path=str(tmp_path / "model.pdparams"),
-        device="cpu",
-        opts=None,
-        save_dir=str(tmp_path / "out"),
-        score=False,
-    )
-    tool.main(args)
+    flags = {"dataset_root": root, "split": "val", "save_dir": tmp_path / "out"}
+    run_tool("cityscapes_submission", model_path=tmp_path, **flags)
     check_submission(tmp_path / "out" / ARCHIVE, find_scenes(root, "val"))
-    args.model_path = None
-    with pytest.raises(UserError, match="--model_path is missing"):
-        tool.main(args)
+    for source in ({"config": tmp_path / "config.yml"}, {"model_path": tmp_path, "predictions": tmp_path}):
+        with pytest.raises(UserError, match="give either --model_path"):
+            run_tool("cityscapes_submission", **source, **flags)

@@ -1,9 +1,11 @@
 """Average precision of the SE branch."""
 
+import cv2
 import numpy as np
 import paddle
 import pytest
 from paddleseg.models.backbones import ResNet18_vd
+from picture_support import ENCNET, run_tool, write_config, write_dataset
 
 from paddleseg_ext import EncNet
 from paddleseg_ext.analysis.class_presence import precision_table, predict_present_classes
@@ -60,3 +62,12 @@ def test_network_without_se_branch():
     model.eval()
     with pytest.raises(UserError, match="no output that predicts which classes"):
         predict_present_classes(model, pictures())
+
+
+def test_tool(tmp_path, capsys):
+    config = write_config(write_dataset(tmp_path, count=2), **ENCNET)
+    cv2.imwrite(str(tmp_path / "labels/p0.png"), np.zeros((64, 96), np.uint8))
+    run_tool("class_presence", config=config)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["class", "0", "1.0000", "-"] in rows  # in both images
+    assert [row[:3] for row in rows if row[:1] == ["class"]][2:] == [["class", n, "0.5000"] for n in "123"]

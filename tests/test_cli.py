@@ -1,6 +1,7 @@
 """The console script, doctor, and what a wheel holds."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from paddleseg_ext import doctor
 from paddleseg_ext.doctor import Examination
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,6 +80,12 @@ def test_a_misspelt_tool():
     assert done.returncode == 2 and done.stderr == "error: there is no tool 'trian'; did you mean 'train'?\n"
 
 
+@pytest.mark.parametrize("word, expected", [("True", True), ("yes", True), ("False", False), ("0", False), ("", False)])
+def test_auc_roc_can_be_off(word, expected, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["val", "--auc_roc", word])
+    assert runpy.run_path(str(ROOT / "tools/val.py"))["parse_args"]().auc_roc is expected
+
+
 @pytest.mark.slow
 def test_doctor_of_this_environment():
     done = paddleseg_ext("doctor")
@@ -93,6 +101,28 @@ def test_doctor_without_paddle():
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "not installed" in done.stdout and "pip install paddlepaddle" in done.stdout
+
+
+def test_doctor_where_the_package_cannot_be_imported(monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "paddleseg_ext"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "paddleseg_ext", None)  # importing it fails
+    assert doctor.examine() == 1
+    told = capsys.readouterr().out
+    assert "import paddleseg_ext   ModuleNotFoundError" in told
+    assert "! the components cannot be registered: pip install paddleseg_ext again" in told
+
+
+def test_doctor_where_interpreters_start_without_the_hook(tmp_path, monkeypatch, capsys):
+    """Though its module is loaded: by the console script, of ``pip install --target`` for example."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setitem(sys.modules, "paddleseg_ext_autoload", doctor)
+    report = Examination()
+    doctor._examine_hook(report)
+    assert "start-up hook          not active" in capsys.readouterr().out and report.problems == 1
 
 
 def test_problems_are_counted(capsys):

@@ -113,6 +113,22 @@ def test_names_with_the_separator_are_refused_before_anything_is_written(create_
     assert lists(tmp_path)["val.txt"] == ["images/val/b c.jpg,annotations/val/b c.png"]
 
 
+def test_the_separator_in_the_name_of_an_image_without_label_is_refused(create_lists, tmp_path):
+    touch(tmp_path, "images/test/my pic.jpg")
+    status, _, err = create_lists()
+    assert status == 1 and "images/test/my pic.jpg: this name holds the separator ' '" in err
+    assert create_lists("--separator", ",")[0] == 0
+    assert lists(tmp_path) == {"test.txt": ["images/test/my pic.jpg"]}
+
+
+def test_folders_that_are_links(create_lists, tmp_path):
+    touch(tmp_path, "disk/ulm/a.jpg", "annotations/train/ulm/a.png")
+    (tmp_path / "images/train").mkdir(parents=True)
+    (tmp_path / "images/train/ulm").symlink_to(tmp_path / "disk/ulm")
+    assert create_lists()[0] == 0
+    assert lists(tmp_path) == {"train.txt": ["images/train/ulm/a.jpg annotations/train/ulm/a.png"]}
+
+
 def test_nothing_found(create_lists, tmp_path):
     for flags, message in (((), "found no pictures in images"), (("--type", "gtav"), "found no folders images")):
         status, _, err = create_lists(*flags)

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from paddleseg.datasets import Dataset
 from picture_support import run_tool, write_config, write_dataset
 
-from paddleseg_ext import CamVid
+from paddleseg_ext import CamVid, datasets
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.description import classes_text, describe, read_classes
 
@@ -62,3 +64,8 @@ def test_names_reach_the_check_and_the_evaluation(tmp_path, capfd):
     (folder / "classes.txt").write_text("ground\nball\nbox\ntraffic light\n")
     run_tool("val", config=config, boundary=True, save_dir=tmp_path / "val")
     assert "traffic light" in capfd.readouterr().out
+
+
+def test_data_sets_stand_below_the_builder():
+    for path in Path(datasets.__file__).parent.glob("*.py"):
+        assert "paddleseg_ext.builder" not in path.read_text(), path

@@ -179,7 +179,7 @@ def test_tables_of_trained_weights(results):
         iteration=1800,
         mIoU=55.1,
         boundary={"boundary_iou": {"1": 10.5, "2": 20}, "boundary_f_score": {"1": 30, "2": 40}},
-        report={"pixels right": 89.0},
+        accuracy=89.0,
     )
     assert tables.trained().splitlines()[-1] == "| 1800 | 55.10 | 89.00 | 10.50 | 20.00 | 30.00 | 40.00 |"
     lines = tables.deployment().splitlines()

@@ -16,6 +16,7 @@ from paddleseg_ext.benchmarks.measuring import in_fresh_process
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "scripts"))
 import compare_encnet
 import measure_demo
+import measure_rare_class
 import measure_run
 import measure_speed
 import measure_weights
@@ -121,9 +122,29 @@ def test_presence_is_left_out_where_nothing_can_be_ranked():
     assert measure_run.presence(scores, np.array([[0, 1], [0, 1]])) == {}
 
 
-def test_headline_of_a_report():
-    page = "<div><b>101</b>pictures</div>\n<div><b>55.14 %</b>mean IoU</div><p>7</p>"
-    assert measure_weights.headline(page) == {"pictures": 101, "mean IoU": 55.14}
+def test_the_rare_class_is_measured_again(tmp_path, monkeypatch):
+    """With what the tools would write."""
+
+    def tool(name, *flags):
+        monkeypatch.setattr(sys, "argv", [name, *flags])
+        parsed = runpy.run_path(str(measure_speed.ROOT / "tools" / name))["parse_args"]()
+        if name == "new_config.py":
+            Path(parsed.save_path).write_text("# 3 lamp: 0.37 %\nloss:\n  weight: &weight [1.0, 2.5]\n  rest: 1\n")
+        elif name == "val.py":
+            scores = {"mIoU": 0.5, "classes": {name: {"iou": 0.25} for name in measure_rare_class.CLASSES}}
+            Path(parsed.save_dir).mkdir(exist_ok=True)
+            Path(parsed.save_dir, "boundary.json").write_text(json.dumps(scores))
+
+    monkeypatch.setattr(measure_rare_class, "tool", tool)
+    monkeypatch.setattr(measure_rare_class, "IMAGES", 2)
+    monkeypatch.setattr(measure_rare_class, "PATH", tmp_path / "rare_class.json")
+    monkeypatch.setattr(sys, "argv", ["measure_rare_class.py", "--seeds", "1"])
+    args = measure_rare_class.parse_args()
+    for _ in range(2):
+        measure_rare_class.main(args)
+    found = json.loads((tmp_path / "rare_class.json").read_text())
+    assert (found["lamp_percent_of_pixels"], found["proposed_weights"]) == (0.37, [1, 2.5])
+    assert [run["weights"] for run in found["runs"]] == ["none", "proposed"] and found["runs"][0]["lamp"] == 0.25
 
 
 def test_fields_of_a_layer():

@@ -38,7 +38,10 @@ class TestEncNet(NetworkTester):
 
 @pytest.mark.slow
 class TestEncNetWithoutPresence(TestEncNet):
+    """Which is in training alone: files, export and folding are those of the other."""
+
     use_se_loss = False
+    test_saved_and_loaded = test_exported = test_folded = None
 
 
 def assert_same_outputs(ours, theirs, x):
@@ -80,17 +83,8 @@ def test_parity_with_paddleseg(tmp_path, add_lateral, use_se_loss):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("add_lateral", [False, True])
-@pytest.mark.parametrize("use_se_loss", [False, True])
-def test_parity_with_paddleseg_resnet50(tmp_path, add_lateral, use_se_loss):
-    assert_parity(
-        tmp_path,
-        [(64, 96), (65, 79)],
-        backbone=ResNet50_vd,
-        mid_channels=128,
-        add_lateral=add_lateral,
-        use_se_loss=use_se_loss,
-    )
+def test_parity_with_paddleseg_resnet50(tmp_path):
+    assert_parity(tmp_path, [(64, 96), (65, 79)], backbone=ResNet50_vd, mid_channels=128, add_lateral=True)
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ import contextlib
 import io
 import runpy
 import sys
-import time
 from unittest import mock
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from process_support import TOOLS, start, tool
+from process_support import TOOLS, tool
 
 from paddleseg_ext.command import run
 
@@ -110,11 +109,11 @@ def test_train_resume_evaluate_predict_export(model, data, tmp_path):
 
     weights = output / "iter_6" / "model.pdparams"
     evaluate = (tmp_path, "val", *on_cpu, "--model_path", weights)
-    for flags in (
-        (),
-        ("--aug_eval", "--scales", 0.75, 1.0, "--flip_horizontal"),
-        ("--is_slide", "--crop_size", 64, 48, "--stride", 32, 32),
-    ):
+    ways = [()]
+    if model == "SANet":  # what the flags do does not depend on the network
+        ways.append(("--aug_eval", "--scales", 0.75, 1.0, "--flip_horizontal"))
+        ways.append(("--is_slide", "--crop_size", 64, 48, "--stride", 32, 32))
+    for flags in ways:
         assert "mIoU: 0." in tool(*evaluate, *flags)
 
     flags = ("--image_path", data / "images", "--save_dir", tmp_path / "predictions")
@@ -128,21 +127,6 @@ def test_train_resume_evaluate_predict_export(model, data, tmp_path):
     tool(tmp_path, "export", "--config", config, "--model_path", weights, "--save_dir", tmp_path / "exported")
     deploy = yaml.safe_load((tmp_path / "exported" / "deploy.yaml").read_text())["Deploy"]
     assert (tmp_path / "exported" / deploy["model"]).is_file()
-
-
-@pytest.mark.slow
-def test_killed_training_goes_on_where_it_was(data, tmp_path):
-    config, output = write_config(data, tmp_path / "config.yml", iters=1000), tmp_path / "output"
-    flags = ["--config", config, "--device", "cpu", "--save_dir", output, "--save_interval", 2, "--log_iters", 1]
-    training = start(tmp_path / "killed.log", "train", *flags)
-    try:
-        while not (output / "iter_6" / "model.pdopt").is_file():
-            assert training.is_alive(), "the training ended by itself"
-            time.sleep(0.05)
-    finally:
-        training.kill()
-    told = tool(tmp_path, "train", *flags, "--resume_model", output / "iter_4", "--iters", 6)
-    assert "iter: 5/6" in told and "iter: 4/6" not in told
 
 
 def last_error(told):

@@ -170,6 +170,15 @@ def test_every_network(tmp_path, network, capsys):
     assert run_tool("heat_map", image_path=tmp_path / "images", layer=backbone, pixel=[90, 60], **flags) == 0
 
 
+def test_names_of_classes_become_names_of_files(tmp_path):
+    write_dataset(tmp_path, count=1)
+    (tmp_path / "classes.txt").write_text("sky\nroad/path\ntraffic light\na\\b\n")
+    flags = {"config": write_config(tmp_path), "image_path": tmp_path / "images", "save_dir": tmp_path / "out"}
+    assert run_tool("heat_map", classes=["road/path", "traffic light", 3], **flags) == 0
+    drawn = {path.name for path in (tmp_path / "out/p0").iterdir()}
+    assert {"cam_road_path.png", "cam_traffic_light.png", "probability_a_b.png"} < drawn and len(drawn) == 6
+
+
 def test_wrong_flags_are_told(tmp_path):
     write_dataset(tmp_path, count=1)
     flags = {"config": write_config(tmp_path), "image_path": tmp_path / "images", "save_dir": tmp_path / "out"}

@@ -4,14 +4,21 @@ Each is read as usual or refused in one line; none hangs, takes much memory or l
 `record_property("cases", n)` tells tests/reliability.py how many hostile files a test made.
 """
 
-import io
 import struct
-import zlib
 
 import cv2
 import numpy as np
 import pytest
-from hostile_support import EXAMPLES, damage, damages, for_each_damage, fuzzed, in_little_memory, reads_or_refuses
+from hostile_support import (
+    EXAMPLES,
+    damage,
+    damages,
+    for_each_damage,
+    fuzzed,
+    in_little_memory,
+    png_with_size,
+    reads_or_refuses,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from picture_support import write_config, write_dataset
@@ -54,15 +61,8 @@ def tiff(width, height):
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
-def png(width, height):
-    out = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(out, "PNG")
-    header = b"IHDR" + struct.pack(">II", width, height) + b"\x08\x02\0\0\0"
-    return out.getvalue()[:12] + header + struct.pack(">I", zlib.crc32(header)) + out.getvalue()[33:]
-
-
 HEADERS = {
-    "png": png,
+    "png": png_with_size,
     "jpg": lambda w, h: bytes.fromhex(f"ffd8 ffc0000b08 {h:04x}{w:04x} 01011100 ffda0008 010100003f00 ffd9"),
     "bmp": lambda w, h: b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, w, h, 1, 24, 0, 0, 0, 0, 0, 0),
     "tif": tiff,

@@ -16,11 +16,12 @@ from picture_support import write_config, write_dataset
 from PIL import Image
 
 from paddleseg_ext import GTAV, CamVid
-from paddleseg_ext.builder import Builder, list_images, load_config
+from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools.labelme import Annotation, is_labelme
 from paddleseg_ext.data_tools.splits import find_splits
 from paddleseg_ext.datasets.description import read_classes
+from paddleseg_ext.datasets.pairing import list_images
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from paddleseg.cvlibs.config_checker import ConfigChecker
 from picture_support import TOOLS, run_tool
 from PIL import Image
 
+from paddleseg_ext.builder import classes_of
 from paddleseg_ext.command import UserError
-from paddleseg_ext.data_tools.new_config import make_config
+from paddleseg_ext.data_tools import new_config as new_config_module
 from paddleseg_ext.data_tools.own_data import find_own_data
 from paddleseg_ext.data_tools.proposal import NETWORKS, propose
 from paddleseg_ext.data_tools.splitting import assign_splits, group_frames
-from paddleseg_ext.datasets.description import Classes
+from paddleseg_ext.files import replacing
 
 
 @pytest.fixture
@@ -91,6 +92,15 @@ def test_folders_with_splits(layout, tmp_path):
         for ending in ("color", "labelIds", "instanceIds"):
             Image.new("L", SIZE).save(tmp_path / f"gtFine/train/aachen/a_gtFine_{ending}.png")
     assert sorted(find_own_data(str(tmp_path)).pairs) == sorted(expected)
+
+
+def test_folders_that_are_links(tmp_path):
+    write_pair(tmp_path / "disk", "images/a.jpg", "masks/a.png", 0)
+    (tmp_path / "data").mkdir()
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).symlink_to(tmp_path / "disk" / folder)
+    (tmp_path / "disk/images/back").symlink_to(tmp_path / "data")
+    assert find_own_data(str(tmp_path / "data")).pairs == [("", "images/a.jpg", "masks/a.png")]
 
 
 def test_what_cannot_be_told_apart_is_refused(tmp_path):
@@ -188,7 +198,7 @@ def test_eiseg_as_it_saves(tmp_path, new_config):
     status, path = new_config(root)
     assert status == 0
     assert all_lines(root) == [[f"a{i}.jpg", f"label/a{i}.png"] for i in range(6)]
-    classes = Classes.of(Config(str(path)))
+    classes = classes_of(Config(str(path)))
     assert classes.names == ("background", "road", "car", "sign")
     assert classes.colours[1:4].tolist() == [[9, 8, 7], [60, 50, 40], [1, 2, 3]]
     for i in range(6):
@@ -263,6 +273,38 @@ def test_files_in_the_way_are_kept(tmp_path, new_config):
     with pytest.raises(UserError, match="there is no such folder"):
         new_config(tmp_path / "nowhere", save_path="other.yml")
     assert (tmp_path / "my.yml").read_text() == "mine: 1\n"
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_list_that_is_there_is_not_overwritten(split, tmp_path, new_config):
+    root = write_flat(tmp_path / "data")
+    (root / f"{split}.txt").write_text("images/p0.jpg masks/p0.png\n")
+    before = tree(tmp_path)
+    with pytest.raises(UserError, match=f"{split}.txt: is used with both train.txt and val.txt beside it"):
+        new_config(root, "--split", 0.6, 0.2, 0.2)
+    assert tree(tmp_path) == before and len(lines_of(root, split)) == 1
+
+
+def test_nothing_is_written_where_the_yaml_cannot_be(tmp_path, new_config, monkeypatch):
+    root = tmp_path / "data"
+    write_labelme(root)
+    (root / "labels_from_labelme").mkdir()
+    (root / "labels_from_labelme/old.png").touch()
+    (tmp_path / "file").touch()
+    before = tree(tmp_path)
+    with pytest.raises(UserError, match=f"--save_path file/my.yml: {tmp_path}/file is not a folder"):
+        new_config(root, save_path="file/my.yml")
+    assert tree(tmp_path) == before
+
+    def full(path):
+        if path.endswith(".yml"):
+            raise OSError("No space left on device")
+        return replacing(path)
+
+    monkeypatch.setattr(new_config_module, "replacing", full)
+    with pytest.raises(OSError, match="No space left"):
+        new_config(root)
+    assert tree(tmp_path) == before
 
 
 def test_lists_that_are_there_are_used(tmp_path, new_config, capsys):
@@ -394,6 +436,24 @@ def test_names_with_spaces(tmp_path, new_config):
     assert len(lines_of(root, "val", ",")[0]) == 2
 
 
+@pytest.mark.parametrize("name, separator", [("my pic", ","), ("a, b|c", "\t")])
+def test_separators_are_in_no_name(name, separator, tmp_path, new_config):
+    """Not in those of test images without a label either."""
+    root = tmp_path / "data"
+    for i, split in enumerate(["train", "train", "val"]):
+        write_pair(root, f"{split}/images/{i}.jpg", f"{split}/masks/{i}.png", i)
+    (root / "test/images").mkdir(parents=True)
+    make_picture(make_label(4), 4).save(root / f"test/images/{name}.jpg")
+    status, path = new_config(root)
+    assert status == 0 and Config(str(path)).val_dataset_cfg["separator"] == separator
+    assert (root / "test.txt").read_text() == f"test/images/{name}.jpg\n"
+    (root / f"test/images/{name}.jpg").rename(root / "test/images/a, b|c\t.jpg")
+    for split in ("train", "val", "test"):
+        (root / f"{split}.txt").unlink()
+    with pytest.raises(UserError, match="is not a file name.*rename it"):
+        new_config(root, save_path="other.yml")
+
+
 def test_grey_pictures(tmp_path, new_config):
     root = write_flat(tmp_path / "data")
     for path in (root / "images").iterdir():
@@ -405,6 +465,15 @@ def test_grey_pictures(tmp_path, new_config):
     assert SegBuilder(config).model.backbone.stem[0]._conv.weight.shape[1] == 1
 
 
+@pytest.mark.parametrize("number", [0, 5])
+def test_a_grey_image_among_coloured_ones(number, tmp_path, new_config):
+    root = write_flat(tmp_path / "data")
+    grey = root / f"images/p{number}.jpg"
+    Image.open(grey).convert("L").save(grey)
+    status, path = new_config(root)
+    assert status == 0 and "img_channels" not in Config(str(path)).train_dataset_cfg
+
+
 def test_colours_of_a_palette_become_those_of_the_classes(tmp_path, new_config):
     root = write_flat(tmp_path / "data")
     for path in (root / "masks").iterdir():
@@ -413,7 +482,7 @@ def test_colours_of_a_palette_become_those_of_the_classes(tmp_path, new_config):
         label.save(path)
     _, path = new_config(root)
     config = Config(str(path), checker=ConfigChecker([]))
-    assert Classes.of(config).colours[:4].tolist() == [[1, 1, 1], [200, 0, 0], [0, 200, 0], [0, 0, 200]]
+    assert classes_of(config).colours[:4].tolist() == [[1, 1, 1], [200, 0, 0], [0, 200, 0], [0, 0, 200]]
 
 
 def test_folders_with_a_test_split(tmp_path, new_config):
@@ -433,4 +502,3 @@ def test_the_function_says_which_command_made_the_yaml(tmp_path, new_config):
     _, path = new_config(root, "--iters", 9)
     first = path.read_text().splitlines()[0]
     assert first.startswith("# paddleseg-ext new_config --dataset_root") and first.endswith("--iters 9")
-    assert callable(make_config)

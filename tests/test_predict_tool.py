@@ -13,10 +13,11 @@ from paddleseg.core import infer
 from picture_support import run_tool, write_config, write_dataset
 from PIL import Image
 
-from paddleseg_ext.builder import Builder, load_config
+from paddleseg_ext.builder import Builder, classes_of, load_config
 from paddleseg_ext.command import UserError
-from paddleseg_ext.datasets.description import Classes
-from paddleseg_ext.deploy.streaming import Artist, Lanes, restore_size, stream
+from paddleseg_ext.deploy.drawing import Artist
+from paddleseg_ext.deploy.streaming import Lanes, restore_size, stream
+from paddleseg_ext.deploy.video import predict_video
 from paddleseg_ext.segmenter import prepare
 
 
@@ -85,7 +86,7 @@ def test_colours_of_the_data_set_and_a_legend(data, trained, tmp_path):
     camvid = ["val_dataset.type=CamVid", "train_dataset.type=CamVid", "model.type=BiSeNetV2", "model.num_classes=11"]
     config = load_config(str(trained["config"]))
     config.dic["val_dataset"]["type"] = "CamVid"
-    classes = Classes.of(config)
+    classes = classes_of(config)
     run_tool("predict", config=trained["config"], opts=camvid, **flags)
     palette = Image.open(tmp_path / "pseudo_color_prediction/p0.png").getpalette()
     assert palette[: 3 * len(classes)] == classes.colours[: len(classes)].ravel().tolist()
@@ -134,6 +135,17 @@ def test_list_file_and_sliding_window(data, trained, tmp_path):
     assert len(outputs(tmp_path)) == 6
 
 
+def test_a_list_in_the_current_folder(trained, tmp_path, monkeypatch):
+    """Its images keep their folders: two may have one name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(f"{name}/1.png", np.zeros((16, 16, 3), np.uint8))
+    (tmp_path / "list.txt").write_text("a/1.png\nb/1.png\n")
+    assert run_tool("predict", image_path="list.txt", save_dir="out", **trained) == 0
+    assert outputs(tmp_path / "out/added_prediction") == ["a/1.png", "b/1.png"]
+
+
 def write_video(path, count=7, size=(96, 64)):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, size)
     for index in range(count):
@@ -147,17 +159,74 @@ def test_video(way, trained, exported, tmp_path):
     flags = trained if way == "paddle" else {"model_dir": exported, "backend": way, "threads": 1}
     assert run_tool("predict", image_path=tmp_path / "drive.mp4", save_dir=tmp_path / "out", **flags) == 0
     assert outputs(tmp_path / "out") == ["added_prediction/drive.mp4"]
-    video = cv2.VideoCapture(str(tmp_path / "out/added_prediction/drive.mp4"))
-    frames = [frame for decodes, frame in iter(video.read, (False, None)) if decodes]
+    frames = read_video(tmp_path / "out/added_prediction/drive.mp4")
     assert len(frames) == 7 and frames[0].shape == (64, 96, 3)
     brightness = [frame.mean() for frame in frames]
     assert brightness == sorted(brightness)  # the frames kept their order
+
+
+def read_video(path):
+    video = cv2.VideoCapture(str(path))
+    return [frame for decodes, frame in iter(video.read, (False, None)) if decodes]
+
+
+class FakeSegmenter:
+    """Labels all pixels 1, where `fails` is not true of the frame's number; that gives its brightness."""
+
+    workers = 1
+
+    def __init__(self, fails, error=ValueError):
+        self.fails, self.error = fails, error
+
+    def predict(self, image):
+        if self.fails(round(image.mean() / 30)):
+            raise self.error("odd")
+        return np.ones(image.shape[:2], np.uint8)
+
+
+WHITE = Artist(np.full((256, 3), 255, np.uint8))
+
+
+def test_a_failed_frame_stays_in_the_video_as_it_was(tmp_path):
+    write_video(tmp_path / "drive.mp4")
+    summary = predict_video(str(tmp_path / "drive.mp4"), FakeSegmenter(lambda n: n == 4), WHITE, str(tmp_path / "out"))
+    assert summary.done == 6 and summary.failed == ["frame 4: odd"]
+    frames = read_video(tmp_path / "out/added_prediction/drive.mp4")
+    expected = [30 * n if n == 4 else 0.6 * 30 * n + 0.4 * 255 for n in range(7)]
+    np.testing.assert_allclose([frame.mean() for frame in frames], expected, atol=10)  # what the codec loses
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_video_is_replaced_by_a_whole_one_only(tmp_path, error):
+    write_video(tmp_path / "drive.mp4")
+    target = tmp_path / "out/added_prediction/drive.mp4"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"of an earlier run")
+    fails = FakeSegmenter(lambda n: error is ValueError or n == 3, error)
+    try:
+        summary = predict_video(str(tmp_path / "drive.mp4"), fails, WHITE, str(tmp_path / "out"))
+        assert summary.done == 0 and len(summary.failed) == 7
+    except KeyboardInterrupt:
+        assert error is KeyboardInterrupt
+    assert outputs(tmp_path / "out") == ["added_prediction/drive.mp4"]
+    assert target.read_bytes() == b"of an earlier run"
+
+
+def test_a_video_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    write_video(tmp_path / "drive.mp4")
+    monkeypatch.setattr(cv2, "VideoWriter_fourcc", lambda *letters: 0)  # of no codec
+    with pytest.raises(UserError, match="drive.mp4: OpenCV cannot write an MP4 of 96x64"):
+        predict_video(str(tmp_path / "drive.mp4"), FakeSegmenter(lambda n: False), WHITE, str(tmp_path / "out"))
+    assert outputs(tmp_path) == ["drive.mp4"]
 
 
 @pytest.mark.parametrize(
     "flags, message",
     [
         ({}, "--image_path is missing"),
+        ({"image_path": "{data}", "precision": "int8"}, "--precision int8 is for exported networks: add --backend"),
+        ({"image_path": "{data}", "threads": 1}, "--threads 1 is for exported"),
+        ({"image_path": "{data}", "model_dir": "{exported}"}, "--model_dir .* is for exported"),
         ({"image_path": "nowhere"}, "--image_path nowhere"),
         ({"image_path": "{data}", "backend": "inference"}, "--backend inference needs --model_dir"),
         ({"image_path": "{data}", "backend": "inference", "model_dir": "{data}"}, "deploy.yaml: there is no such file"),

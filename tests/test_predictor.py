@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -14,6 +15,7 @@ from paddleseg_ext import Predictor, builder
 from paddleseg_ext.builder import find_run
 from paddleseg_ext.command import UserError
 from paddleseg_ext.files import read_image
+from paddleseg_ext.predictor import as_bgr
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,27 @@ def test_every_kind_of_picture_gives_the_same(run_folder, predictor):
     for labels in predictor(kinds):
         np.testing.assert_array_equal(labels, expected)
     assert (predictor(np.ascontiguousarray(read_image(path)[..., ::-1])) != expected).any()  # not RGB
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_pillow_images_are_turned_as_files_are(tmp_path, suffix):
+    image = Image.fromarray(np.arange(40 * 60, dtype=np.uint8).reshape(40, 60)).convert("RGB")
+    turned = image.getexif()
+    turned[0x0112] = 6  # a quarter turn clockwise to be upright
+    image.save(tmp_path / f"turned.{suffix}", exif=turned, quality=95)
+    path = str(tmp_path / f"turned.{suffix}")
+    assert as_bgr(path).shape == ((40, 60, 3) if suffix == "webp" else (60, 40, 3))  # OpenCV reads no EXIF in WebP
+    difference = as_bgr(Image.open(path)).astype(int) - as_bgr(path)
+    assert np.abs(difference).max() <= 2  # two decoders
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bits_are_read_as_those_of_a_file(tmp_path, suffix):
+    path = str(tmp_path / f"16.{suffix}")
+    cv2.imwrite(path, np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000)
+    np.testing.assert_array_equal(as_bgr(Image.open(path)), as_bgr(path))
+    with pytest.raises(ValueError, match="mode F; expected 8 or 16 bits"):
+        as_bgr(Image.new("F", (2, 2)))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_labels_stay_close(quantized):
         expected, found = float32(picture), int8(picture)
         if quantized.output_op == "none":
             expected, found = expected.argmax(1), found.argmax(1)
-        assert 0.8 < (expected == found).mean() <= 1
+        assert 0.93 < (expected == found).mean() <= 1  # 0.956 to 0.973 are measured
 
 
 @pytest.mark.parametrize("quantized", ["none"], indirect=True)
@@ -49,9 +49,9 @@ def test_judgement(quantized, tmp_path):
     data = write_dataset(tmp_path / "data")
     dataset = Builder(load_config(str(write_config(data, type=FoldingCases.__name__)))).val_dataset
     judged = judge_precision(quantized, "int8", pictures(), dataset)
-    assert judged["max_difference"] > 0 and 0.8 < judged["label_agreement"] <= 1
+    assert 0 < judged["relative_difference"] < 0.1 and 0.94 < judged["label_agreement"] <= 1  # measured: 0.045, 0.969
     assert judged["sizes"] == ["32x48", "31x45", "64x64"]
-    assert 0 <= judged["miou_after"] <= 1 and abs(judged["miou_before"] - judged["miou_after"]) < 0.1
+    assert abs(judged["miou_before"] - judged["miou_after"]) < 0.01  # measured: 0.089 and 0.092
     assert "miou_after" not in judge_precision(quantized, "bfloat16", pictures(), None)
 
 

@@ -5,7 +5,7 @@ import paddle
 import pytest
 from paddle import nn
 from paddle.nn import functional as F
-from paddle.vision.models import resnet18, resnet50
+from paddle.vision.models import resnet18
 from picture_support import EVERY_NETWORK, run_tool, write_config, write_dataset
 
 from paddleseg_ext.analysis.receptive_field import (
@@ -112,37 +112,17 @@ def test_global_parts_see_the_whole_input():
     assert "whole input" in field_table(fields)
 
 
-def resnet_sizes(blocks, convolutions):
-    """Sizes after the stem and each of four stages by r <- r + (k - 1) * jump; the first block of a stage strides."""
-    size, jump, sizes = 11, 4, [11]
-    for stage, count in enumerate(blocks):
-        for block in range(count):
-            size += 2 * jump  # the 3x3 convolution that may stride
-            if stage > 0 and block == 0:
-                jump *= 2
-            size += 2 * jump * (convolutions - 1)
-        sizes.append(size)
-    return sizes
-
-
 STAGES = ["maxpool", "layer1", "layer2", "layer3", "layer4"]
 
 
 @pytest.mark.slow
 def test_resnet18_is_exact():
+    """By r <- r + (k - 1) * jump."""
     fields = theoretical_fields(resnet18(), STAGES)
-    assert resnet_sizes((2, 2, 2, 2), 2) == [11, 43, 99, 211, 435]
     assert [fields[name].height.size for name in STAGES] == [11, 43, 99, 211, 435]
     assert [fields[name].width.size for name in STAGES] == [11, 43, 99, 211, 435]
     assert [fields[name].width.stride for name in STAGES] == [4, 4, 8, 16, 32]
     assert [fields[name].channels for name in STAGES] == [64, 64, 128, 256, 512]
-
-
-@pytest.mark.slow
-def test_resnet50_is_exact():
-    fields = theoretical_fields(resnet50(), STAGES)
-    assert [fields[name].width.size for name in STAGES] == resnet_sizes((3, 4, 6, 3), 1) == [11, 35, 91, 267, 427]
-    assert [fields[name].height.size for name in STAGES] == [11, 35, 91, 267, 427]
 
 
 def test_tracing_leaves_network_and_paddle_as_they_were():

@@ -1,4 +1,5 @@
 import base64
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -6,11 +7,14 @@ import numpy as np
 import paddle
 import pytest
 from browser_support import assert_fits, at_both_widths, browse, count_colours, needs_chromium
+from deploy_support import network
+from paddleseg.core import evaluate
 from picture_support import NUM_CLASSES, SANET, run_tool, write_config, write_dataset
 
 from paddleseg_ext.analysis import report as report_module
 from paddleseg_ext.analysis.pictures import Picture
-from paddleseg_ext.analysis.report import Scores, class_iou, confusion_matrix, drawing, mean_over_present, photo
+from paddleseg_ext.analysis.report import Scores, confusion_matrix, drawing, photo
+from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.description import Classes
 
@@ -129,21 +133,35 @@ def test_unreadable_pictures_are_told(tmp_path, capsys):
 def test_scores_by_hand():
     label = np.array([[0, 0, 1, 1], [0, 0, 255, 2]], np.uint8)
     predicted = np.array([[0, 1, 1, 1], [0, 0, 0, 0]])
-    confusion = confusion_matrix(predicted, label, NUM_CLASSES)
+    classes = Classes(tuple("abcd"), np.zeros((256, 3), np.uint8), 255)
+    confusion = confusion_matrix(predicted, label, classes)
     assert confusion.tolist() == [[3, 1, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
-    iou = class_iou(confusion)
-    np.testing.assert_allclose(iou, [3 / 5, 2 / 3, 0, np.nan])
-    assert mean_over_present(iou) == pytest.approx((3 / 5 + 2 / 3) / 3)
-    assert mean_over_present(np.array([np.nan])) == 0
+    assert confusion_matrix(predicted, label, replace(classes, ignore_index=2)).sum() == 6
 
-    scores = Scores(Classes(tuple("abcd"), np.zeros((256, 3), np.uint8), 255))
+    scores = Scores(classes)
     logits = paddle.to_tensor(20 * np.eye(NUM_CLASSES, dtype="float32")[predicted].transpose(2, 0, 1)[None])
     scores.add(Picture("1.png", "1"), logits, None)
     scores.add(Picture("2.png", "2", "label.png"), logits, label)
     assert scores.confusion.tolist() == confusion.tolist()
     assert [(score.picture.name, score.labelled) for score in scores.worst(5)] == [("2", True), ("1", False)]
-    assert scores.worst(1)[0].value == pytest.approx(mean_over_present(iou))
+    assert scores.worst(1)[0].value == pytest.approx((3 / 5 + 2 / 3) / 3)  # d is not in it
     assert scores.worst(2)[1].value == pytest.approx(1)
+
+
+def test_the_mean_is_that_of_val_and_absent_classes_are_named(tmp_path):
+    folder = write_dataset(tmp_path, count=2)
+    for path in (folder / "labels").iterdir():
+        cv2.imwrite(str(path), np.minimum(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), 2))  # without class 3
+    config, model = write_config(folder, type="FoldingCases"), network()
+    model.conv_out.bias.set_value(np.float32([0, 0, 0, -100]))  # which is not predicted either
+    paddle.save(model.state_dict(), str(folder / "weights.pdparams"))
+    miou, accuracy, *_ = evaluate(model, Builder(load_config(str(config))).val_dataset, print_detail=False)
+    flags = {"config": config, "model_path": folder / "weights.pdparams", "save_dir": tmp_path / "out"}
+    assert run_tool("report", **flags) == 0
+    texts = Page((tmp_path / "out/report.html").read_text(encoding="utf-8")).texts
+    for name, value in (("mean IoU", miou), ("pixels right", accuracy)):
+        assert float(texts[texts.index(name) - 1].split()[0]) == pytest.approx(100 * value, abs=0.02)
+    assert any(text.startswith("In no label: class 3. ") for text in texts)
 
 
 def test_large_pictures_are_made_smaller():

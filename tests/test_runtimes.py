@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from deploy_support import CLASSES, export_folder, network, pictures
+from deploy_support import export_folder, network, pictures
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.deploy.runtimes import Deployment, EagerSession
@@ -100,5 +100,5 @@ def test_precision_that_a_backend_lacks(folder):
 
 def test_bfloat16_is_close(folder):
     session = Deployment(str(folder)).session("inference", precision="bfloat16")
-    (picture,) = pictures((32, 48))
-    assert (session(picture) == EagerSession(network())(picture).argmax(1)).mean() > 1 / CLASSES
+    for picture in pictures():  # 0.992 to 0.997 are measured
+        assert (session(picture) == EagerSession(network())(picture).argmax(1)).mean() > 0.98

@@ -5,15 +5,16 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from paddleseg.datasets import ADE20K
 from paddleseg.transforms import Normalize
 from picture_support import EVERY_NETWORK, NUM_CLASSES, run_tool, write_config, write_dataset
 from PIL import Image
 
 from paddleseg_ext.analysis.pictures import for_each_picture, list_pictures
 from paddleseg_ext.analysis.segmentation import add_legend, overlay, panel
-from paddleseg_ext.builder import load_config
+from paddleseg_ext.builder import classes_of, load_config
 from paddleseg_ext.command import UserError
-from paddleseg_ext.datasets.description import Classes
+from paddleseg_ext.datasets.description import Classes, describe
 from paddleseg_ext.files import read_image, write_image
 from paddleseg_ext.segmenter import Segmenter, head_logits
 
@@ -37,7 +38,7 @@ def test_every_network_and_output(tmp_path, network, output):
     colour, blended, beside = (
         read_image(str(tmp_path / f"out/{kind}/p0.png")) for kind in ("colour", "overlay", "panel")
     )
-    palette = Classes.of(load_config(str(config))).colours[:NUM_CLASSES]
+    palette = classes_of(load_config(str(config))).colours[:NUM_CLASSES]
     assert colour.shape == (64, 96, 3)
     assert {tuple(pixel) for pixel in colour[..., ::-1].reshape(-1, 3)} <= {tuple(entry) for entry in palette}
     assert blended.shape[0] > 64 and blended.shape[1] == 96
@@ -212,22 +213,31 @@ def test_legends_name_classes_in_letters_that_the_font_has():
 
 
 def test_cityscapes_and_camvid_bring_their_colours():
-    def classes_of(dataset):
-        return Classes.of(load_config_of(dataset))
-
-    def load_config_of(dataset):
+    def config_of(dataset):
         class Config:
             dic = {}
             val_dataset_cfg = {"type": dataset}
 
         return Config()
 
-    cityscapes, camvid = classes_of("Cityscapes"), classes_of("CamVid")
+    cityscapes, camvid = classes_of(config_of("Cityscapes")), classes_of(config_of("CamVid"))
     assert cityscapes.names[0] == "road" and tuple(cityscapes.colours[0]) == (128, 64, 128)
     assert cityscapes.index("bicycle") == cityscapes.index("18") == 18
     assert camvid.names[8] == "Car" and tuple(camvid.colours[8]) == (64, 0, 128)
     with pytest.raises(UserError, match="did you mean 'bicycle'"):
         cityscapes.index("bicycel")
+
+
+def test_labels_are_those_that_the_data_set_gives(tmp_path):
+    """ADE20K's files are numbered from 1, and its class subtracts 1."""
+    for folder in ("images/validation", "annotations/validation"):
+        (tmp_path / folder).mkdir(parents=True)
+    path = tmp_path / "annotations/validation/a.png"
+    write_image(str(tmp_path / "images/validation/a.jpg"), np.zeros((1, 4, 3), np.uint8))
+    write_image(str(path), np.array([[0, 1, 2, 150]], np.uint8))
+    label = describe(ADE20K, {}).read_label(str(path))
+    assert label.tolist() == [[255, 0, 1, 149]]
+    np.testing.assert_array_equal(label, ADE20K([], str(tmp_path), "val")[0]["label"][0])
 
 
 @pytest.mark.slow

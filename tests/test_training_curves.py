@@ -44,3 +44,11 @@ def test_no_log(tmp_path):
     with pytest.raises(UserError, match="holds no vdlrecords"):
         run_tool("training_curves", log_dir=tmp_path, save_dir=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_log_of_times_alone(tmp_path):
+    with LogWriter(str(tmp_path / "log"), file_name="vdlrecords.1.log") as writer:
+        writer.add_scalar("Train/batch_cost", 1.0, 1)
+    with pytest.raises(UserError, match="nothing is logged there yet"):
+        run_tool("training_curves", log_dir=tmp_path / "log", save_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

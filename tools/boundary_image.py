@@ -32,14 +32,13 @@ def main(args):
     from paddleseg_ext.analysis.pictures import choose_pictures, for_each_picture, list_labels
     from paddleseg_ext.analysis.segmentation import add_legend, panel
     from paddleseg_ext.boundary import DEFAULT_WIDTH
-    from paddleseg_ext.builder import find_run, load_config
-    from paddleseg_ext.datasets.description import Classes
+    from paddleseg_ext.builder import classes_of, find_run, load_config
     from paddleseg_ext.files import write_image
     from paddleseg_ext.segmenter import Segmenter
 
     path, weights = find_run(args.config, args.model_path)
     config = load_config(path, opts=args.opts)
-    classes = Classes.of(config)
+    classes = classes_of(config)
     width = DEFAULT_WIDTH if args.width is None else args.width
 
     def draw_labels(picture, image):

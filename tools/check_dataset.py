@@ -26,7 +26,9 @@ def parse_args():
         "--separator", default=" ", help="what separates picture and label in the lists (default: a space)"
     )
     parser.add_argument("--save_dir", default="./output/check", help="where the report goes (default: %(default)s)")
-    parser.add_argument("--num_workers", type=int, default=os.cpu_count(), help="processes (default: all processors)")
+    parser.add_argument(
+        "--num_workers", type=int, default=os.cpu_count(), help="processes, 0: this one alone (default: all processors)"
+    )
     parser.add_argument("--ignore", nargs="+", default=[], metavar="KIND", help="kinds of problems not to report")
     parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="values to change in the YAML")
     return parser.parse_args()

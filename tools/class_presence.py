@@ -17,14 +17,13 @@ def parse_args():
 
 def main(args):
     from paddleseg_ext.analysis.class_presence import precision_table, predict_present_classes
-    from paddleseg_ext.builder import Builder, find_run, load_config, load_network
-    from paddleseg_ext.datasets.description import Classes
+    from paddleseg_ext.builder import Builder, classes_of, find_run, load_config, load_network
 
     path, weights = find_run(args.config, args.model_path)
     config = load_config(path, opts=args.opts)
     model = load_network(config, weights, args.device)
     scores, present = predict_present_classes(model, Builder(config).val_dataset)
-    print(precision_table(scores, present, Classes.of(config).names))
+    print(precision_table(scores, present, classes_of(config).names))
 
 
 if __name__ == "__main__":

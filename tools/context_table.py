@@ -4,14 +4,10 @@ The figures also go into <save_dir>/context_table.json.
 """
 
 import argparse
-import contextlib
-import io
 import json
 import os
 
 from paddleseg_ext.command import DEVICES, run
-
-FORMATS = {"parameters, M": ".2f", "GFLOPs": ".3f", "ms": ".1f"}
 
 
 def parse_args():
@@ -36,94 +32,18 @@ def parse_args():
 
 def main(args):
     import paddle
-    from paddleseg.utils import utils
 
-    from paddleseg_ext.builder import Builder, load_config
+    from paddleseg_ext.benchmarks.context import compare, table
+    from paddleseg_ext.builder import load_config
     from paddleseg_ext.files import write_whole
-    from paddleseg_ext.layers.pyramid_pooling import TAB_FORMS
-    from paddleseg_ext.tables import text_table
 
-    contexts = [{"type": name} for name in ("APPPM", "DAPPM", "SlimDAPPM")]
-    contexts += [{"type": name, "tab": form} for name in ("SPPFTAB", "SPPFTABAdd") for form in TAB_FORMS]
-    utils.set_device(args.device)
-    width, height = args.image_size
-
-    rows = []
-    for context in contexts:
-        name = " ".join(context.values())
-        config = load_config(args.config, iters=args.iters, opts=args.opts)
-        config.dic["model"]["context"] = context
-        paddle.seed(args.seed)
-        builder = Builder(config)
-        network = builder.model
-        miou = train(builder, args, os.path.join(args.save_dir, name.replace(" ", "_"))) if args.iters else None
-
-        network.eval()
-        picture = paddle.rand([1, 3, height, width])
-        with paddle.no_grad():
-            features = network.backbone(picture)[-1]
-        row = {"context": name}
-        for part, layer, x in (("module", network.context, features), ("network", network, picture)):
-            row.update({f"{part}: {figure}": value for figure, value in measure(layer, x, args.runs).items()})
-        rows.append({**row, "mIoU, %": None if miou is None else 100 * float(miou)})
-
+    backbone = load_config(args.config, opts=args.opts).model_cfg["backbone"]["type"]
+    rows = compare(args)
     os.makedirs(args.save_dir, exist_ok=True)
     report = {"size": args.image_size, "runs": args.runs, "modules": rows}
     write_whole(os.path.join(args.save_dir, "context_table.json"), json.dumps(report, indent=1) + "\n")
-    print(f"\n{config.model_cfg['backbone']['type']}, input {width}x{height}, batch 1, on {paddle.get_device()}:\n")
-    print(text_table(list(rows[0]), [[cell(*item) for item in row.items()] for row in rows], markdown=True))
-
-
-def cell(column, value):
-    return f"{value:{FORMATS.get(column.split(': ')[-1], '.2f')}}" if isinstance(value, float) else value
-
-
-def train(builder, args, save_dir):
-    """Train by the config and return the mIoU on its validation set."""
-    import random
-
-    import numpy as np
-    from paddleseg.core import evaluate
-    from paddleseg.core import train as train_network
-
-    random.seed(args.seed)
-    np.random.seed(args.seed)
-    train_network(
-        builder.model,
-        builder.train_dataset,
-        optimizer=builder.optimizer,
-        losses=builder.loss,
-        iters=args.iters,
-        batch_size=builder.config.batch_size,
-        num_workers=args.num_workers,
-        save_dir=save_dir,
-        save_interval=args.iters,
-    )
-    return evaluate(builder.model, builder.val_dataset, num_workers=args.num_workers)[0]
-
-
-def measure(layer, x, runs):
-    """Parameters in use for inference, multiply-adds, and the median time of one input, in the units of `FORMATS`."""
-    import paddle
-
-    from paddleseg_ext.benchmarks.measuring import repeat
-
-    def run():
-        layer(x)
-        if paddle.get_device() != "cpu":
-            paddle.device.synchronize()
-
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for each kind of layer
-        operations = paddle.flops(layer, x.shape)
-    with paddle.no_grad():
-        seconds = repeat(run, 2, runs).median
-    unused = ("aux_head.", "boundary_head.")
-    parameters = sum(
-        value.size
-        for name, value in layer.named_parameters()
-        if not value.stop_gradient and not name.startswith(unused)
-    )
-    return dict(zip(FORMATS, (float(parameters / 1e6), operations / 1e9, 1e3 * seconds)))
+    width, height = args.image_size
+    print(f"\n{backbone}, input {width}x{height}, batch 1, on {paddle.get_device()}:\n\n{table(rows)}")
 
 
 if __name__ == "__main__":

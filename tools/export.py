@@ -29,7 +29,7 @@ def parse_args():
         "--precision",
         nargs="+",
         default=[],
-        choices=["int8", "bfloat16", "float16"],
+        choices=["int8", "bfloat16"],
         help="reduced precisions to judge; int8 also writes model_int8.onnx",
     )
     ours.add_argument(
@@ -55,6 +55,8 @@ def main(args):
     config = load_config(path, opts=args.opts)
     if args.input_shape is not None and (len(args.input_shape) != 4 or min(args.input_shape) < 1):
         raise UserError(f"--input_shape {args.input_shape}: give four numbers, e.g. 1 3 1024 2048")
+    if args.num_calibration < 1:
+        raise UserError(f"--num_calibration {args.num_calibration}: give the number of images, 1 or more")
     if "int8" in args.precision and not (args.onnx and args.image_path):
         raise UserError("--precision int8 needs --onnx, and --image_path with pictures to calibrate on")
     transforms = config.val_dataset_cfg.get("transforms")

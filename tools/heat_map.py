@@ -5,6 +5,8 @@ The score that Grad-CAM explains is the sum of a class's logits over the pixels 
 --whole, --box or --pixel.
 """
 
+import re
+
 from paddleseg_ext.command import picture_arguments, run
 
 
@@ -25,14 +27,13 @@ def parse_args():
 def main(args):
     from paddleseg_ext.analysis.heat_map import choose_layer, grad_cam, heat_overlay, layer_shapes
     from paddleseg_ext.analysis.pictures import choose_pictures, for_each_picture
-    from paddleseg_ext.builder import find_run, load_config
-    from paddleseg_ext.datasets.description import Classes
+    from paddleseg_ext.builder import classes_of, find_run, load_config
     from paddleseg_ext.files import write_image
     from paddleseg_ext.segmenter import Segmenter
 
     path, weights = find_run(args.config, args.model_path)
     config = load_config(path, opts=args.opts)
-    classes = Classes.of(config)
+    classes = classes_of(config)
     indices = [classes.index(name) for name in args.classes] if args.classes else None
     pictures = [] if args.list_layers else choose_pictures(config, args.image_path)
     segmenter = Segmenter.of(config, weights, args.device)
@@ -47,7 +48,7 @@ def main(args):
     def draw(picture, image):
         for heat in grad_cam(segmenter, image, layer, indices, region(args, image.shape[:2])):
             folder = f"{args.save_dir}/{picture.name}"
-            name = classes.names[heat.class_index].replace(" ", "_")
+            name = re.sub(r"[\s/\\]", "_", classes.names[heat.class_index])
             write_image(f"{folder}/cam_{name}.png", heat_overlay(image, heat.cam, heat.cam.max()))
             write_image(f"{folder}/probability_{name}.png", heat_overlay(image, heat.probability, 1))
 

@@ -1,8 +1,9 @@
 """Make a config of your own data: find pictures and labels, check and split them, propose a training, write a YAML.
 
 Takes masks of class indices in any usual folders (images and masks, split folders, Cityscapes, EISeg) and labelme's
-JSON polygons. Writes train.txt, val.txt and classes.txt into the folder of the data (files that are there already are
-used instead), and the YAML. Data that tools/check_dataset.py would refuse is refused, and nothing is written.
+JSON polygons. Writes train.txt, val.txt and classes.txt into the folder of the data, and the YAML. A classes.txt that
+is there already is used instead, and so are lists, if train.txt and val.txt both are. Data that tools/check_dataset.py
+would refuse is refused, and nothing is written.
 """
 
 import argparse
@@ -33,7 +34,9 @@ def parse_args():
     parser.add_argument("--crop_size", nargs=2, type=int, metavar=("W", "H"), help="instead of the proposal")
     parser.add_argument("--batch_size", type=int, help="instead of the proposal")
     parser.add_argument("--iters", type=int, help="instead of the proposal")
-    parser.add_argument("--num_workers", type=int, default=os.cpu_count(), help="processes (default: all processors)")
+    parser.add_argument(
+        "--num_workers", type=int, default=os.cpu_count(), help="processes, 0: this one alone (default: all processors)"
+    )
     parser.add_argument(
         "--ignore", nargs="+", default=[], metavar="KIND", help="kinds of problems to accept, e.g. label_missing"
     )

@@ -40,9 +40,8 @@ def parse_args():
     )
     ours.add_argument(
         "--precision",
-        default="float32",
         choices=["float32", "bfloat16", "float16", "int8"],
-        help="of an exported network (default: %(default)s)",
+        help="of an exported network (default: float32)",
     )
     ours.add_argument("--threads", type=int, help="CPU threads of an exported network (default: all)")
     return parser.parse_args()
@@ -51,8 +50,10 @@ def parse_args():
 def main(args):
     import paddle
 
-    from paddleseg_ext.builder import find_run, list_images, load_config
-    from paddleseg_ext.deploy.streaming import VIDEO_SUFFIXES, predict_pictures, predict_video
+    from paddleseg_ext.builder import find_run, load_config
+    from paddleseg_ext.datasets.pairing import list_images
+    from paddleseg_ext.deploy.streaming import predict_pictures
+    from paddleseg_ext.deploy.video import VIDEO_SUFFIXES, predict_video
     from paddleseg_ext.segmenter import Segmenter
 
     if args.image_path is None:
@@ -62,6 +63,7 @@ def main(args):
         raise UserError(f"--image_path {args.image_path}: there is no such file")
     pictures, folder = (None, None) if is_video else list_images(args.image_path)
     if args.backend == "paddle":
+        refuse_flags_of_exported(args)
         path, weights = find_run(args.config, args.model_path)
         config = load_config(path, opts=args.opts)
         test_config = merge_test_config(config.test_config, args, "aug_pred")
@@ -92,6 +94,14 @@ def main(args):
     return 1 if summary.failed else 0
 
 
+def refuse_flags_of_exported(args):
+    for flag in ("model_dir", "precision", "threads"):
+        if getattr(args, flag) is not None:
+            raise UserError(
+                f"--{flag} {getattr(args, flag)} is for exported networks: add --backend inference or onnxruntime"
+            )
+
+
 def exported_segmenter(args):
     from paddleseg_ext.deploy.runtimes import Deployment
     from paddleseg_ext.deploy.streaming import ExportedSegmenter, Lanes
@@ -103,11 +113,11 @@ def exported_segmenter(args):
     exported = Deployment(args.model_dir)
     if exported.output_op != "argmax":
         raise UserError(f"{args.model_dir}: its output is {exported.output_op!r}: export with --output_op argmax")
-    exported.session(args.backend, args.device, 1, args.precision)  # report what is wrong with it first
 
     def open_session(threads):
-        return exported.session(args.backend, args.device, threads, args.precision)
+        return exported.session(args.backend, args.device, threads, args.precision or "float32")
 
+    open_session(1)  # report what is wrong with it first
     return ExportedSegmenter(exported.transforms, Lanes(open_session, args.threads))
 
 
@@ -116,10 +126,12 @@ def make_artist(args, config):
     import numpy as np
     from paddleseg.utils import visualize
 
+    from paddleseg_ext.builder import classes_of
     from paddleseg_ext.datasets.description import Classes
-    from paddleseg_ext.deploy.streaming import VIDEO_SUFFIXES, Artist
+    from paddleseg_ext.deploy.drawing import Artist
+    from paddleseg_ext.deploy.video import VIDEO_SUFFIXES
 
-    classes = None if config is None or not config.val_dataset_cfg else Classes.of(config)
+    classes = None if config is None or not config.val_dataset_cfg else classes_of(config)
     if args.custom_color and (len(args.custom_color) % 3 or not all(0 <= c <= 255 for c in args.custom_color)):
         raise UserError("--custom_color: give three numbers from 0 to 255 for each class: R G B R G B ...")
     if args.legend and args.image_path.lower().endswith(VIDEO_SUFFIXES):

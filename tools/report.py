@@ -22,13 +22,12 @@ def main(args):
     from paddleseg_ext.analysis.heat_map import choose_layer, layer_shapes
     from paddleseg_ext.analysis.pictures import choose_pictures, for_each_picture
     from paddleseg_ext.analysis.report import Scores, make_entry, write_page
-    from paddleseg_ext.builder import find_run, load_config
-    from paddleseg_ext.datasets.description import Classes
+    from paddleseg_ext.builder import classes_of, find_run, load_config
     from paddleseg_ext.segmenter import Segmenter
 
     config_path, weights = find_run(args.config, args.model_path)
     config = load_config(config_path, opts=args.opts)
-    classes = Classes.of(config)
+    classes = classes_of(config)
     pictures = choose_pictures(config, args.image_path, args.label_path)
     segmenter = Segmenter.of(config, weights, args.device)
     layer = None

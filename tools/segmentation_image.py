@@ -25,8 +25,7 @@ def main(args):
 
     from paddleseg_ext.analysis.pictures import choose_pictures, for_each_picture
     from paddleseg_ext.analysis.segmentation import add_legend, colour_map, overlay, panel
-    from paddleseg_ext.builder import find_run, load_config
-    from paddleseg_ext.datasets.description import Classes
+    from paddleseg_ext.builder import classes_of, find_run, load_config
     from paddleseg_ext.files import write_image
     from paddleseg_ext.segmenter import Segmenter
 
@@ -34,7 +33,7 @@ def main(args):
         raise UserError(f"--opacity {args.opacity}: give it a number from 0 to 1")
     path, weights = find_run(args.config, args.model_path)
     config = load_config(path, opts=args.opts)
-    classes = Classes.of(config)
+    classes = classes_of(config)
     pictures = choose_pictures(config, args.image_path, args.label_path)
     segmenter = Segmenter.of(config, weights, args.device)
 

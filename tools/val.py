@@ -11,7 +11,9 @@ def parse_args():
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load data (default: %(default)s)")
     add_test_arguments(parser, "--aug_eval")
     parser.add_argument("--data_format", default="NCHW", choices=["NCHW", "NHWC"])
-    parser.add_argument("--auc_roc", type=bool, default=False, help="also compute the area under the ROC curve")
+    parser.add_argument(
+        "--auc_roc", type=truth, default=False, metavar="BOOL", help="True: also compute the area under the ROC curve"
+    )
     ours = parser.add_argument_group("beyond PaddleSeg")
     ours.add_argument("--boundary", action="store_true", help="also measure boundary IoU and boundary F-score")
     ours.add_argument(
@@ -23,12 +25,16 @@ def parse_args():
     return parser.parse_args()
 
 
+def truth(word: str) -> bool:
+    """PaddleSeg's flag is true for any word but the empty one; here words that say no are false."""
+    return word.lower() not in ("", "0", "f", "false", "n", "no", "none", "off")
+
+
 def main(args):
     from paddleseg.core import evaluate
     from paddleseg.utils import utils
 
-    from paddleseg_ext.builder import Builder, find_run, load_config, load_network, set_data_format
-    from paddleseg_ext.datasets.description import Classes
+    from paddleseg_ext.builder import Builder, classes_of, find_run, load_config, load_network, set_data_format
     from paddleseg_ext.tables import text_table
 
     path, weights = find_run(args.config, args.model_path)
@@ -40,7 +46,7 @@ def main(args):
     model = load_network(config, weights, args.device)
     dataset = Builder(config).val_dataset
     test_config.update(num_workers=args.num_workers, auc_roc=args.auc_roc)
-    names = Classes.of(config).names
+    names = classes_of(config).names
     if args.boundary:
         evaluate_with_boundaries(model, dataset, names, test_config, args)
     else:

@@ -1,28 +1,78 @@
-"""The weights that new_config proposes against none, on painted pictures with a class of less than 0.5 % of the pixels.
+"""The weights that new_config proposes against none, on painted images with a class of less than 0.5 % of the pixels.
 
     python docs/scripts/measure_rare_class.py
 
-Everything else is the same: pictures, YAML, iterations, seeds. Writes docs/results/rare_class.json.
+Everything else is the same: images, YAML, iterations, seeds. Writes docs/results/rare_class.json.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
 import re
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
+from measure_speed import tool
 
-ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / "tools"
+from paddleseg_ext.command import run
+
+PATH = Path(__file__).resolve().parents[1] / "results" / "rare_class.json"
 CLASSES = ("sky", "house", "ground", "lamp")
-WIDTH, HEIGHT, PICTURES = 128, 96, 150
+WIDTH, HEIGHT, IMAGES = 128, 96, 150
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--iters", type=int, default=600, help="(default: %(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="(default: %(default)s)")
+    return parser.parse_args()
+
+
+def main(args):
+    from paddleseg_ext.files import write_whole
+
+    with tempfile.TemporaryDirectory() as folder:
+        report = measure(Path(folder), str(args.iters), args.seeds)
+    write_whole(str(PATH), json.dumps(report, indent=2) + "\n")
+    print(f"Written: {PATH}")
+
+
+def measure(folder: Path, iters: str, seeds: list[int]) -> dict:
+    data, proposed, none = folder / "data", folder / "proposed.yml", folder / "none.yml"
+    for kind in ("images", "masks"):
+        (data / kind).mkdir(parents=True)
+    for i in range(IMAGES):
+        image, label = paint(i)
+        cv2.imwrite(str(data / f"images/{i:03d}.png"), image)
+        cv2.imwrite(str(data / f"masks/{i:03d}.png"), label)
+    (data / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    crop = ("--crop_size", str(WIDTH), str(HEIGHT), "--batch_size", "4")
+    tool("new_config.py", "--dataset_root", str(data), "--save_path", str(proposed), "--iters", iters, *crop)
+    text = proposed.read_text()
+    none.write_text(re.sub(r"\n +weight: .*", "", text))
+    rows = []
+    for seed in seeds:
+        for config in (none, proposed):
+            save_dir = str(folder / f"{config.stem}_{seed}")
+            flags = ("--config", str(config), "--device", "cpu", "--save_dir", save_dir)
+            tool("train.py", *flags, "--seed", str(seed), "--save_interval", iters)
+            tool("val.py", *flags, "--model_path", f"{save_dir}/iter_{iters}/model.pdparams", "--boundary")
+            scores = json.loads(Path(save_dir, "boundary.json").read_text())
+            iou = {name: scores["classes"][name]["iou"] for name in CLASSES}
+            rows.append({"weights": config.stem, "seed": seed, "mIoU": scores["mIoU"], **iou})
+    return {
+        "iterations": int(iters),
+        "lamp_percent_of_pixels": float(re.search(r"3 lamp: ([\d.]+) %", text)[1]),
+        "proposed_weights": json.loads(re.search(r"&weight (\[.*\])", text)[1]),
+        "runs": rows,
+    }
 
 
 def paint(seed):
-    """Noisy houses before sky and ground and, in a third of the pictures, a round red lamp. BGR picture and label."""
+    """Noisy houses before sky and ground and, in a third of the images, a round red lamp. BGR image and label."""
     rng = np.random.default_rng(seed)
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
     label[HEIGHT * 3 // 5 :] = 2
@@ -37,54 +87,5 @@ def paint(seed):
     return np.clip(image + rng.normal(0, 18, image.shape), 0, 255).astype(np.uint8), label
 
 
-def run(tool, *flags):
-    result = subprocess.run(
-        [sys.executable, str(TOOLS / f"{tool}.py"), *map(str, flags)], capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        sys.exit(result.stdout + result.stderr)
-    return result.stdout
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save_dir", type=Path, default="output/rare_class")
-    parser.add_argument("--iters", type=int, default=600)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    args = parser.parse_args()
-
-    root = args.save_dir / "data"
-    for folder in ("images", "masks"):
-        (root / folder).mkdir(parents=True)
-    for i in range(PICTURES):
-        image, label = paint(i)
-        cv2.imwrite(str(root / f"images/{i:03d}.png"), image)
-        cv2.imwrite(str(root / f"masks/{i:03d}.png"), label)
-    (root / "classes.txt").write_text("\n".join(CLASSES) + "\n")
-    proposed = args.save_dir / "proposed.yml"
-    crop = ("--crop_size", WIDTH, HEIGHT, "--batch_size", 4)
-    run("new_config", "--dataset_root", root, "--save_path", proposed, "--iters", args.iters, *crop)
-    text = proposed.read_text()
-    none = args.save_dir / "none.yml"
-    none.write_text(re.sub(r"\n +weight: .*", "", text))
-    share = float(re.search(r"3 lamp: ([\d.]+) %", text)[1])
-    weights = json.loads(re.search(r"&weight (\[.*\])", text)[1])
-
-    rows = []
-    for seed in args.seeds:
-        for config in (none, proposed):
-            save_dir = args.save_dir / f"{config.stem}_{seed}"
-            flags = ("--config", config, "--device", "cpu")
-            run("train", *flags, "--seed", seed, "--save_dir", save_dir, "--save_interval", args.iters)
-            out = run("val", *flags, "--model_path", save_dir / f"iter_{args.iters}/model.pdparams")
-            iou = [float(value) for value in re.findall(r"[\d.]+", re.search(r"Class IoU:\s*\[(.*?)\]", out, re.S)[1])]
-            rows.append({"weights": config.stem, "seed": seed, "mIoU": float(np.mean(iou)), **dict(zip(CLASSES, iou))})
-            print(rows[-1], flush=True)
-    report = {"iterations": args.iters, "lamp_percent_of_pixels": share, "proposed_weights": weights, "runs": rows}
-    path = ROOT / "docs" / "results" / "rare_class.json"
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"Written: {path}")
-
-
 if __name__ == "__main__":
-    main()
+    run(main, parse_args)

@@ -13,11 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import yaml
@@ -79,12 +75,11 @@ def measure(network, config, split: str) -> dict:
     """The scores of `network` on a split, in percent with two digits."""
     from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries
     from paddleseg_ext.analysis.class_presence import predict_present_classes
-    from paddleseg_ext.builder import Builder
-    from paddleseg_ext.datasets.description import Classes
+    from paddleseg_ext.builder import Builder, classes_of
 
     config.dic["val_dataset"]["mode"] = split
     dataset = Builder(config).val_dataset
-    names = Classes.of(config).names
+    names = classes_of(config).names
     report = evaluate_boundaries(network, dataset, names, print_detail=False)
     result = {
         "mIoU": percent(report["mIoU"]),
@@ -133,10 +128,10 @@ def best_score(run_dir: str, model: str = "model") -> dict:
 
 def write_curves(run_dir: str, path: Path) -> None:
     """The scalars that the training logged for VisualDL, a line an iteration."""
-    with tempfile.TemporaryDirectory() as folder:
-        tool = [sys.executable, str(ROOT / "tools" / "training_curves.py"), "--log_dir", run_dir, "--save_dir", folder]
-        subprocess.run(tool, check=True, stdout=subprocess.DEVNULL)
-        shutil.copyfile(Path(folder) / "training.csv", path)
+    from paddleseg_ext.files import write_whole
+    from paddleseg_ext.training.curves import csv_text, read_scalars
+
+    write_whole(str(path), csv_text(read_scalars(run_dir)))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python docs/scripts/measure_weights.py --run_dir output --name sanet_s
 
-runs the tools on the best model of a finished training (`export`, `val`, `report`, `receptive_field`) and keeps how far
-the folded and the exported network agree with the trained one, what int8 does to the mIoU, the boundary scores, the
-headline of the report and the receptive fields; draws NAME_val.jpg, three validation pictures with label, prediction
-and boundary, and NAME_receptive_field.png. make_figures.py puts the figures into the pages.
+runs the tools on the best model of a finished training (`export`, `val`, `receptive_field`) and keeps how far the
+folded and the exported network agree with the trained one, what int8 does to the mIoU, the scores with those of
+boundaries, and the receptive fields; draws NAME_val.jpg, three validation images with label, prediction and boundary,
+and NAME_receptive_field.png. make_figures.py puts the figures into the pages.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from measure_run import best_score, percent
 
 from paddleseg_ext.command import run
 
@@ -60,7 +61,6 @@ def main(args):
         int8 = ["--fold_bn", "--onnx", "--precision", "int8", "--image_path", str(train_set), *few]
         exported = json.loads((tool("export", *int8) / "comparison.json").read_text())
         boundaries = json.loads((tool("val", "--boundary", "--device", "cpu") / "boundary.json").read_text())
-        page = (tool("report", "--num_pictures", "3", "--device", "cpu") / "report.html").read_text(encoding="utf-8")
         some = Path(folder, "some.txt")
         some.write_text("".join(f"{picture.path}\n" for picture in spread(validation_pictures(config), AVERAGED)))
         fields = tool("receptive_field", "--depth", "1", "--device", "cpu", "--image_path", str(some))
@@ -70,12 +70,15 @@ def main(args):
     result = {
         "command": f"python docs/scripts/measure_weights.py {flags}",
         "network": type_of(config),
-        "iteration": best_iteration(args.run_dir),
+        "iteration": best_score(args.run_dir)["iteration"],
         "conditions": conditions("cpu", int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))),
         **of_export(exported),
-        "boundary": {key: percent(boundaries["mean"][key]) for key in ("boundary_iou", "boundary_f_score")},
-        "mIoU": round(100 * boundaries["mIoU"], 2),
-        "report": headline(page),
+        "boundary": {
+            key: {width: percent(score) for width, score in boundaries["mean"][key].items()}
+            for key in ("boundary_iou", "boundary_f_score")
+        },
+        "mIoU": percent(boundaries["mIoU"]),
+        "accuracy": percent(boundaries["Acc"]),
         "receptive_field": {name: of_field(field) for name, field in fields.items()},
     }
     write_whole(str(RESULTS / f"{args.name}.json"), json.dumps(result, indent=1) + "\n")
@@ -85,12 +88,6 @@ def main(args):
 
 def type_of(config) -> str:
     return f"{config.model_cfg['type']}, {config.model_cfg['backbone']['type']}"
-
-
-def best_iteration(run_dir: str) -> int:
-    from measure_run import best_score
-
-    return best_score(run_dir)["iteration"]
 
 
 def of_export(report: dict) -> dict:
@@ -114,15 +111,6 @@ def of_export(report: dict) -> dict:
     }
 
 
-def percent(scores: dict[str, float]) -> dict[str, float]:
-    return {width: round(100 * score, 2) for width, score in scores.items()}
-
-
-def headline(page: str) -> dict[str, float]:
-    """The large figures at the top of a report, by the words below each."""
-    return {words: float(value) for value, words in re.findall(r"<div><b>([\d.]+)(?: %)?</b>([^<]+)</div>", page)}
-
-
 def of_field(field: dict) -> dict:
     """Size and stride in pixels along the width, and the sides of the squares that hold shares of what is seen."""
     squares = {str(square["share"]): square["side"] for square in field["effective"]}
@@ -141,11 +129,11 @@ def draw_pictures(config, weights: str, path: Path) -> None:
     from paddleseg_ext.analysis.boundary_pictures import boundary_probability, grey
     from paddleseg_ext.analysis.pictures import for_each_picture, validation_pictures
     from paddleseg_ext.analysis.segmentation import colour_map, panel
-    from paddleseg_ext.datasets.description import Classes
+    from paddleseg_ext.builder import classes_of
     from paddleseg_ext.files import write_image
     from paddleseg_ext.segmenter import Segmenter
 
-    classes, segmenter = Classes.of(config), Segmenter.of(config, weights, "cpu")
+    classes, segmenter = classes_of(config), Segmenter.of(config, weights, "cpu")
     rows = []
 
     def draw(picture, image):

@@ -134,6 +134,7 @@ def curves(name: str, text: str) -> str:
 ABLATION = {  # pattern of results: label
     "boundary_base_seed?": "SANet-S, cross entropy",
     "boundary_bce_seed?": "+ boundary head with `BoundaryBCELoss`",
+    "sanet_s_adamw_seed?": "+ the same and `BoundaryAwareOhemCrossEntropyLoss`",
     "boundary_active_seed?": "+ `ActiveBoundaryLoss`",
     "boundary_dou_seed?": "+ `BoundaryDoULoss`",
     "boundary_pp_liteseg_base_seed?": "PP-LiteSeg (STDC1), cross entropy",
@@ -298,10 +299,8 @@ def trained() -> str:
     scores = {name: found["boundary"][key] for name, key in (("IoU", "boundary_iou"), ("F-score", "boundary_f_score"))}
     header = [f"boundary {name}, {width} px" for name in scores for width in scores[name]]
     row = [f"{score:.2f}" for by_width in scores.values() for score in by_width.values()]
-    right = f"{found['report']['pixels right']:.2f}"
-    return markdown(
-        ["iteration", "mIoU", "pixels right", *header], [[found["iteration"], f"{found['mIoU']:.2f}", right, *row]]
-    )
+    scores = [f"{found[name]:.2f}" for name in ("mIoU", "accuracy")]
+    return markdown(["iteration", "mIoU", "accuracy", *header], [[found["iteration"], *scores, *row]])
 
 
 def receptive_field() -> str:

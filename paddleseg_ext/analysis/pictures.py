@@ -13,9 +13,9 @@ import numpy as np
 from paddleseg.cvlibs import Config
 from tqdm import tqdm
 
-from paddleseg_ext.builder import Builder, list_images
+from paddleseg_ext.builder import Builder
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.datasets.pairing import read_list
+from paddleseg_ext.datasets.pairing import list_images, read_images
 from paddleseg_ext.files import read_image
 
 
@@ -91,11 +91,9 @@ def _pictures(names: dict[str, Path], labels: dict[str, str | None]) -> list[Pic
 
 
 def _listed_labels(image_path: str) -> dict[str, str]:
-    """The second column of a list file, by picture; PaddleSeg's `get_image_list` reads the first one only."""
-    folder = os.path.dirname(os.path.abspath(image_path))
-    lines = (line.split()[:2] for _, (line,) in read_list(image_path, "\n"))
-    pairs = ([os.path.abspath(os.path.join(folder, name)) for name in names] for names in lines if len(names) > 1)
-    return dict(pairs)
+    """The labels of a list file, by image."""
+    lines = read_images(image_path, outside=True)
+    return {os.path.abspath(image): os.path.abspath(label[0]) for image, *label in lines if label}
 
 
 def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarray], None]) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddleseg.cvlibs import Config
-from paddleseg.utils import get_sys_env
+from paddleseg.utils import get_sys_env, metrics
 
 import paddleseg_ext
 from paddleseg_ext.analysis.boundary_pictures import boundary_probability, grey, label_boundary
@@ -39,7 +39,8 @@ TEMPLATE = Path(__file__).with_name("report.html")
 
 @dataclass(frozen=True)
 class Score:
-    """How well a picture went: its mean IoU if it has a label, else the mean probability of what is predicted."""
+    """How well an image went: the mean IoU of the classes in its label or prediction or, without a label, the mean
+    probability of what is predicted."""
 
     picture: Picture
     value: float
@@ -64,10 +65,11 @@ class Scores:
         if label is None:
             value = float(F.softmax(logits, axis=1).max(axis=1).mean())
         else:
-            confusion = confusion_matrix(predicted[0].numpy(), label, len(self.classes))
+            confusion = confusion_matrix(predicted[0].numpy(), label, self.classes)
             self.confusion += confusion
             self.boundaries.update(predicted, paddle.to_tensor(label[np.newaxis].astype("int64")))
-            value = mean_over_present(class_iou(confusion))
+            present = (confusion + confusion.T).any(axis=0)
+            value = mean(metrics.mean_iou(*areas(confusion))[0], present)
         self.of_pictures.append(Score(picture, value))
 
     def worst(self, count: int) -> list[Score]:
@@ -79,24 +81,22 @@ class Scores:
         return bool(self.confusion.any())
 
 
-def confusion_matrix(predicted: np.ndarray, label: np.ndarray, num_classes: int) -> np.ndarray:
+def confusion_matrix(predicted: np.ndarray, label: np.ndarray, classes: Classes) -> np.ndarray:
     """Pixels by labelled (row) and predicted class (column): (K, K). What the label ignores does not count."""
-    counted = label < num_classes
+    num_classes = len(classes)
+    counted = (label < num_classes) & (label != classes.ignore_index)
     pairs = num_classes * label[counted].astype(np.int64) + predicted[counted]
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def class_iou(confusion: np.ndarray) -> np.ndarray:
-    """The IoU of each class (K,); nan for a class that neither label nor prediction has."""
-    both = np.diag(confusion)
-    either = confusion.sum(axis=0) + confusion.sum(axis=1) - both
-    return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+def areas(confusion: np.ndarray) -> list[paddle.Tensor]:
+    """What PaddleSeg's metrics take: the pixels of each class that are right, predicted and labelled, (K,) each."""
+    return [paddle.to_tensor(x) for x in (np.diag(confusion).copy(), confusion.sum(axis=0), confusion.sum(axis=1))]
 
 
-def mean_over_present(values: np.ndarray) -> float:
-    """The mean of what is not nan; 0 if all is."""
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else 0.0
+def mean(values: np.ndarray, where: np.ndarray) -> float:
+    """The mean of the values at the places `where`; 0 if there are none."""
+    return float(values[where].mean()) if where.any() else 0.0
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,9 @@ def write_page(
     path: str, title: str, config: Config, scores: Scores, entries: list[Entry], layer: str | None, trained: bool = True
 ) -> None:
     """Write the page, whole or not at all; `layer` is that of the heat maps, if there are any."""
-    iou = class_iou(scores.confusion)
+    iou, mean_iou = metrics.mean_iou(*areas(scores.confusion))
     f_score = scores.boundaries.f_score()[0]
+    labelled = scores.confusion.any(axis=1)
     shares = scores.confusion / np.maximum(scores.confusion.sum(axis=1, keepdims=True), 1)
     rows = [
         {"name": name, "colour": css(colour), "iou": i, "f_score": f, "shares": share}
@@ -185,8 +186,9 @@ def write_page(
         today=date.today().isoformat(),
         scores=scores,
         accuracy=np.trace(scores.confusion) / max(scores.confusion.sum(), 1),
-        mean_iou=mean_over_present(iou),
-        mean_f_score=mean_over_present(f_score),
+        mean_iou=mean_iou,
+        mean_f_score=mean(f_score, ~np.isnan(f_score)),
+        absent=[name for name, has_label in zip(scores.classes.names, labelled) if not has_label],
         width=BOUNDARY_WIDTH,
         rows=rows,
         entries=entries,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from paddleseg_ext.benchmarks import measuring
 from paddleseg_ext.benchmarks.networks import NETWORKS, PUBLISHED_SIZE
 
@@ -36,18 +34,21 @@ def report_row(figure: dict) -> dict:
 def comparisons(figures: list[dict]) -> list[str]:
     """For each network: its fastest float32 backend against PyTorch's, and reduced precisions against float32."""
     measured = [figure for figure in figures if "failed" not in figure]
+    groups: dict[tuple, dict[str, float]] = {}
+    for figure in measured:
+        key = tuple(figure[name] for name in ("network", "size", "threads", "batch norms", "batch"))
+        groups.setdefault(key, {})[figure["backend"]] = figure["median"]
     lines = []
-    for (network, size, threads), group in itertools.groupby(
-        measured, key=lambda f: (f["network"], f["size"], f["threads"])
-    ):
-        medians = {f["backend"]: f["median"] for f in group}
+    for (network, size, threads, norms, batch), medians in groups.items():
         float32 = {backend: median for backend, median in medians.items() if ":" not in backend}
         if not float32 or any(backend.startswith("torch") for backend in medians):
             continue
         best = min(float32, key=float32.__getitem__)
-        line = f"- {network}, {size}, {threads} threads: fastest in float32 is {best}, {1e3 * float32[best]:.0f} ms"
+        line = f"- {network}, {size}, batch {batch}, batch norms {norms}, {threads} threads: "
+        line += f"fastest in float32 is {best}, {1e3 * float32[best]:.0f} ms"
         for other in measured:
-            if other["backend"].startswith("torch") and (other["size"], other["threads"]) == (size, threads):
+            same = (other["size"], other["threads"], other["batch"]) == (size, threads, batch)
+            if other["backend"].startswith("torch") and same:
                 ratio = other["median"] / float32[best]
                 line += f"; {ratio:.2f} times as fast as {other['network']} ({other['backend']})"
         for backend, median in medians.items():

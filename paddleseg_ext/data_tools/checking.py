@@ -16,11 +16,14 @@ OUTLIER = 10  # times the pixels of the median picture
 
 
 def check(splits: list[Split], num_workers: int) -> dict[str, list[Finding]]:
-    """Look into every file, in `num_workers` processes; the findings of each split, in its order."""
+    """Look into every file, in `num_workers` processes (0: in this one); the findings of each split, in its order."""
     jobs = [(split, sample) for split in splits for sample in split.samples]
-    with ProcessPoolExecutor(num_workers, initializer=_share, initargs=(jobs,)) as pool:
-        results = pool.map(_inspect_job, range(len(jobs)), chunksize=4)
-        findings = list(tqdm(results, total=len(jobs), unit="picture"))
+    if num_workers == 0:
+        findings = [inspect(*job) for job in tqdm(jobs, unit="picture")]
+    else:
+        with ProcessPoolExecutor(num_workers, initializer=_share, initargs=(jobs,)) as pool:
+            results = pool.map(_inspect_job, range(len(jobs)), chunksize=4)
+            findings = list(tqdm(results, total=len(jobs), unit="picture"))
     by_split: dict[str, list[Finding]] = {split.name: [] for split in splits}
     for (split, _), finding in zip(jobs, findings):
         by_split[split.name].append(finding)

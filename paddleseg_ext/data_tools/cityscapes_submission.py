@@ -11,6 +11,7 @@ import io
 import os
 import re
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.cityscapes_classes import CLASSES, LABEL_IDS, train_ids_to_label_ids
+from paddleseg_ext.datasets.pairing import files_below
 from paddleseg_ext.files import open_picture
 
 SCENE_NAME = re.compile(r"^[A-Za-z-]+_\d{6}_\d{6}(?!\d)")
@@ -81,7 +83,7 @@ def read_predictions(folder: str, scenes: list[Scene]) -> Iterable[np.ndarray]:
     """
     of_scene: dict[str, list[Path]] = {scene.name: [] for scene in scenes}
     strangers: list[Path] = []
-    for path in sorted(Path(folder).rglob("*.png")):
+    for path in (path for path in files_below(folder) if path.suffix == ".png"):
         match = SCENE_NAME.match(path.name)
         of_scene.get(match.group() if match else "", strangers).append(path)
     if strangers:
@@ -122,7 +124,7 @@ def make_submission(scenes: list[Scene], predictions: Iterable[np.ndarray], save
     Args:
         scenes: of the split.
         predictions: the train ids (H, W) of each, in their order.
-        save_dir: folder for the results; its submission folder is replaced.
+        save_dir: folder for the results; its submission folder and archive are replaced at the end.
 
     Returns:
         The archive's path.
@@ -130,23 +132,20 @@ def make_submission(scenes: list[Scene], predictions: Iterable[np.ndarray], save
     Raises:
         UserError: a prediction has not the size of its picture.
     """
-    folder, archive = Path(save_dir, FOLDER), Path(save_dir, ARCHIVE)
-    shutil.rmtree(folder, ignore_errors=True)
-    archive.unlink(missing_ok=True)
-    folder.mkdir(parents=True)
-    for scene, train_ids in zip(tqdm(scenes, desc="label ids", unit="picture"), predictions):
-        Image.fromarray(train_ids_to_label_ids(train_ids)).save(folder / scene.file_name)
-
-    partial = archive.with_suffix(".part")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed
-        for path in sorted(folder.iterdir()):
-            file.write(path, path.name)
-    try:
-        check_submission(partial, scenes)
-        os.replace(partial, archive)
-    finally:
-        partial.unlink(missing_ok=True)
-    return archive
+    os.makedirs(save_dir, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".submission_", dir=save_dir) as made:
+        folder, archive = Path(made, FOLDER), Path(made, ARCHIVE)
+        folder.mkdir()
+        for scene, train_ids in zip(tqdm(scenes, desc="label ids", unit="picture"), predictions):
+            Image.fromarray(train_ids_to_label_ids(train_ids)).save(folder / scene.file_name)
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed
+            for path in sorted(folder.iterdir()):
+                file.write(path, path.name)
+        check_submission(archive, scenes)
+        shutil.rmtree(Path(save_dir, FOLDER), ignore_errors=True)
+        for path in (folder, archive):
+            os.replace(path, Path(save_dir, path.name))
+    return Path(save_dir, ARCHIVE)
 
 
 def check_submission(archive: str | Path, scenes: list[Scene]) -> None:

@@ -15,9 +15,13 @@ from PIL import Image
 from paddleseg_ext.command import one_line
 from paddleseg_ext.data_tools.kinds import Problem
 from paddleseg_ext.data_tools.splits import Sample, Split
+from paddleseg_ext.datasets.base import has_one_colour
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX, LABEL_IDS
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import TooLarge, open_picture, orientation
+
+MODES = {1: ("L",), 3: ("RGB", "RGBA", "L", "LA", "P")}
+"""What OpenCV reads as so many channels without a loss that matters, by `img_channels`."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,12 @@ def _inspect_image(image: Image.Image, path: str, channels: int, complain) -> No
     if not cv2.haveImageReader(path):
         complain("image_unreadable", path, f"OpenCV, with which PaddleSeg reads pictures, has no {image.format} reader")
     depth = _png_depth(path)
-    if image.mode != {1: "L", 3: "RGB"}[channels] or depth == 16:
-        what = {"L": "grey", "RGBA": "with alpha", "LA": "grey with alpha", "P": "palette"}.get(image.mode, image.mode)
+    if image.mode not in MODES[channels] or depth == 16:
+        what = {"RGBA": "with alpha", "LA": "grey with alpha", "P": "palette"}.get(image.mode, image.mode)
         complain("image_channels", path, f"{'16-bit ' * (depth == 16)}{what}, expected 8-bit, {channels} channels")
     if orientation(image) != 1:
         complain("image_rotated", path, f"EXIF orientation {orientation(image)}")
-    extrema = image.getextrema()
-    if all(low == high for low, high in (extrema if isinstance(extrema[0], tuple) else [extrema])):
+    if has_one_colour(image):
         complain("image_blank", path)
 
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from paddleseg_ext.data_tools.splitting import assign_splits
 from paddleseg_ext.datasets.description import CLASSES_FILE, classes_text
 from paddleseg_ext.datasets.pairing import SPLITS
 from paddleseg_ext.datasets.palettes import UNKNOWN
-from paddleseg_ext.files import open_picture, write_whole
+from paddleseg_ext.files import open_picture, replacing
 from paddleseg_ext.tables import text_table
 
 FEW_LABELS = 10
@@ -108,6 +109,9 @@ def _check_flags(args) -> dict[str, float]:
         raise UserError(f"--save_path {args.save_path}: PaddleSeg takes names that end in .yml or .yaml")
     if os.path.exists(args.save_path):
         raise UserError(f"--save_path {args.save_path}: this file exists: take another name or remove it")
+    folder = next(path for path in Path(args.save_path).absolute().parents if path.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(f"--save_path {args.save_path}: {folder} is not a folder that can be written to: take another")
     wrong = min(args.split) < 0 or 0 in args.split[:2] or abs(sum(args.split) - 1) > 1e-6
     if wrong or len(args.split) not in (2, 3):
         raise UserError(f"--split {' '.join(map(str, args.split))}: give shares of train, val (and test) that sum to 1")
@@ -226,15 +230,18 @@ def _lists(splits: list[Split], root: str, data: OwnSplits) -> dict[str, str]:
 
 
 def _write(texts: dict[str, str], data: OwnSplits, root: str) -> None:
-    if data.drawn_from:
-        drawn = os.path.join(root, Path(next(iter(data.drawn_from))).relative_to(root).parts[0])
-        target = os.path.join(root, RENDERED)
-        shutil.rmtree(target, ignore_errors=True)  # of an earlier call; it is drawn anew from the JSON
-        os.chmod(drawn, 0o755)  # a temporary folder is for its owner alone
-        os.replace(drawn, target)
-    for path, text in texts.items():
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        write_whole(path, text)
+    """Write all files or, where one cannot be written, none; and put the drawn labels into their place."""
+    with ExitStack() as stack:  # which gives the files their names at its end
+        for path, text in texts.items():
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            with open(stack.enter_context(replacing(path)), "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+        if data.drawn_from:
+            drawn = os.path.join(root, Path(next(iter(data.drawn_from))).relative_to(root).parts[0])
+            target = os.path.join(root, RENDERED)
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier call; it is drawn anew from the JSON
+            os.chmod(drawn, 0o755)  # a temporary folder is for its owner alone
+            os.replace(drawn, target)
 
 
 def _summary(statistics: dict, proposal, written: list[str], args) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools.labelme import is_labelme
+from paddleseg_ext.datasets.pairing import files_below
 from paddleseg_ext.files import PICTURE_SUFFIXES
 
 RENDERED = "labels_from_labelme"
@@ -54,7 +54,7 @@ def find_own_data(root: str) -> OwnData:
     Raises:
         UserError: no pair, two pictures of one name, or two labels of one picture.
     """
-    files = list(_files(root))
+    files = [path for path in (file.relative_to(root) for file in files_below(root)) if RENDERED not in path.parts]
     pictures: dict[Key, str] = {}
     masks = []
     for path in files:
@@ -79,15 +79,6 @@ def find_own_data(root: str) -> OwnData:
             "a folder called labels, masks or annotations, as a_mask.png beside a.jpg, or as labelme's a.json"
         )
     return found
-
-
-def _files(root: str) -> Iterator[Path]:
-    """All files below `root`, sorted, without hidden ones and those that were drawn from JSON."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != RENDERED)
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(folder, name).relative_to(root)
 
 
 def _key(path: Path) -> Key:

@@ -18,12 +18,11 @@ from paddleseg_ext.data_tools import labelme
 from paddleseg_ext.data_tools.own_data import OwnData, find_own_data
 from paddleseg_ext.data_tools.splits import Sample, Split, find_splits, new_split
 from paddleseg_ext.datasets.description import CLASSES_FILE, read_classes
-from paddleseg_ext.datasets.pairing import SPLITS, list_in
+from paddleseg_ext.datasets.pairing import SEPARATORS, SPLITS, guess_separator, list_in, read_list
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import below, open_picture, write_image
 
 UNDIVIDED = "all"
-SEPARATORS = (" ", ",", "\t", "|")
 
 
 @dataclass
@@ -39,11 +38,20 @@ class OwnSplits:
 
 @contextmanager
 def own_splits(root: str) -> Iterator[OwnSplits]:
-    """The data in `root`; labels that are drawn from JSON lie in a hidden folder there, which goes at the end."""
-    train_list = list_in(root, "train")
-    if train_list and list_in(root, "val"):
-        yield _listed(root, train_list)
+    """The data in `root`; labels that are drawn from JSON lie in a hidden folder there, which goes at the end.
+
+    Raises:
+        UserError: some lists are there, but not both of train and val.
+    """
+    lists = {split: path for split in SPLITS if (path := list_in(root, split))}
+    if {"train", "val"} <= lists.keys():
+        yield _listed(root, lists["train"])
         return
+    if lists:
+        raise UserError(
+            f"{next(iter(lists.values()))}: is used with both train.txt and val.txt beside it, and never overwritten: "
+            "write what is missing, or remove this one"
+        )
     own = find_own_data(root)
     drawn = tempfile.mkdtemp(prefix=".labels_", dir=root) if own.is_labelme else None
     try:
@@ -55,9 +63,8 @@ def own_splits(root: str) -> Iterator[OwnSplits]:
 
 def _listed(root: str, train_list: str) -> OwnSplits:
     lists = {f"{split}_path": list_in(root, split) for split in SPLITS}
-    with open(train_list, encoding="utf-8-sig", errors="replace") as file:
-        first = next((line.strip() for line in file if line.strip()), "")
-    separator = next((s for s in SEPARATORS if len(first.split(s)) == 2), " ")
+    first = next((line for _, (line,) in read_list(train_list, "\n")), "")
+    separator = guess_separator(first, root)
     settings = {"type": "Dataset", "dataset_root": root, "separator": separator, **lists, **_any_classes(root)}
     return OwnSplits(find_splits([{**settings, "mode": mode} for mode in ("train", "val")]), separator, has_lists=True)
 
@@ -69,15 +76,16 @@ def _any_classes(root: str) -> dict:
 
 def _found(root: str, own: OwnData, drawn: str | None) -> OwnSplits:
     divided = {"train", "val"} <= {split for split, *_ in own.pairs}
-    names = sorted(name for _, *pair in own.pairs for name in pair)
-    data = OwnSplits([], next((s for s in SEPARATORS if not any(s in name for name in names)), " "))
+    images = [image for _, image, *_ in (*own.pairs, *own.pictures_alone)]
+    names = sorted({*images, *(label for *_, label in own.pairs)})
     for name in names:
         try:
             below(root, name)
         except ValueError as error:
             raise UserError(f"{root}: {error}: rename it") from error
-    with open_picture(os.path.join(root, own.pairs[0][1])) as picture:
-        channels = 1 if picture.mode == "L" else 3
+    # `below` takes no tab, so that one separator is always left
+    data = OwnSplits([], next(s for s in SEPARATORS if not any(s in name for name in names)))
+    channels = 1 if all(_is_grey(os.path.join(root, image)) for image in images) else 3
 
     def split_of(name: str) -> Split:
         name = name if (divided and name) or name == "test" else "train" if divided else UNDIVIDED
@@ -103,6 +111,14 @@ def _found(root: str, own: OwnData, drawn: str | None) -> OwnSplits:
         split_of("").complain("image_missing", os.path.join(root, label), "the label has no picture")
     data.splits.sort(key=lambda split: (*SPLITS, UNDIVIDED).index(split.name))
     return data
+
+
+def _is_grey(path: str) -> bool:
+    try:
+        with open_picture(path) as picture:
+            return picture.mode == "L"
+    except (OSError, ValueError):  # broken, which the check says
+        return True
 
 
 def _draw(root: str, own: OwnData, drawn: str, data: OwnSplits, split_of) -> dict[str, str]:

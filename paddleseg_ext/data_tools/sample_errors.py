@@ -16,6 +16,7 @@ from paddleseg.datasets import Dataset
 
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.data_tools.kinds import KINDS
+from paddleseg_ext.datasets.base import check_sizes
 from paddleseg_ext.datasets.pairing import read_pairs
 from paddleseg_ext.files import open_picture, orientation, require_end
 
@@ -119,9 +120,7 @@ class _Header:
 def _check_pair(image: str, label: str, of_image: _Header, of_label: _Header, holds_classes: bool) -> None:
     if of_image.orientation != 1:
         raise UserError(_as_kind(image, "image_rotated", f"EXIF orientation {of_image.orientation}"))
-    if of_image.size != of_label.size:
-        (w, h), (label_w, label_h) = of_image.size, of_label.size
-        raise UserError(f"{label}: {label_w}x{label_h} pixels, but its image {image} has {w}x{h}: make them equal")
+    check_sizes(image, label, of_image.size, of_label.size)
     if holds_classes and of_label.mode not in ("1", "L", "P"):
         kind = "label_depth" if of_label.mode.startswith(("I", "F")) else "label_rgb"
         raise UserError(_as_kind(label, kind, f"mode {of_label.mode}"))

@@ -18,7 +18,16 @@ from paddleseg_ext.data_tools.kinds import Problem
 from paddleseg_ext.datasets.base import LabelTableDataset
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.description import describe
-from paddleseg_ext.datasets.pairing import LAYOUTS, SPLITS, Layout, find_layout, find_partners, list_in, read_list
+from paddleseg_ext.datasets.pairing import (
+    LAYOUTS,
+    SEPARATORS,
+    SPLITS,
+    Layout,
+    find_layout,
+    find_partners,
+    list_in,
+    read_list,
+)
 from paddleseg_ext.datasets.palettes import LabelDecoder
 from paddleseg_ext.files import below
 
@@ -150,7 +159,7 @@ def _add_list(split: Split, list_path: str, separator: str) -> None:
 
 def _line_detail(root: str, fields: list[str], separator: str) -> str:
     line = separator.join(fields)
-    for other in (",", "\t", " ", ";", "|"):
+    for other in (*SEPARATORS, ";"):
         parts = line.split(other)
         if len(parts) == 2 and all(os.path.isfile(os.path.join(root, part)) for part in parts):
             return f"the separator is {other!r}, expected {separator!r}"

@@ -12,6 +12,7 @@ import paddleseg.transforms.functional as F
 from paddleseg.datasets import Dataset
 from paddleseg.transforms import Compose
 from paddleseg.utils import logger
+from PIL import Image
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
@@ -44,7 +45,8 @@ class LabelTableDataset(Dataset):
     Raises:
         ValueError: unknown mode; a list line with a wrong number of fields or a path out of `dataset_root`.
         FileNotFoundError: no `dataset_root` or list.
-        UserError: neither lists nor folders of the layout; a list of one split of "trainval" and none of the other.
+        UserError: neither lists nor folders of the layout; a list of one split of "trainval" and none of the other; an
+            image that is read and its label have different sizes.
     """
 
     NUM_CLASSES: int
@@ -121,7 +123,8 @@ class LabelTableDataset(Dataset):
         data: dict[str, Any] = {"img": image, "trans_info": [], "gt_fields": []}
         if label is not None:
             data["label"] = self.decoder.read(label)
-            self._check_size(image, label, data["label"])
+            with open_picture(image) as picture:
+                check_sizes(image, label, picture.size, data["label"].shape[::-1])
         if self.mode in ("train", "trainval"):
             data["gt_fields"].append("label")
             data = self.transforms(data)
@@ -133,17 +136,18 @@ class LabelTableDataset(Dataset):
             data["label"] = data["label"][np.newaxis]
         return data
 
-    @staticmethod
-    def _check_size(image: str, label: str, classes: np.ndarray) -> None:
-        """A larger label would be cropped out of place without an error; GTAV has such pairs."""
-        with open_picture(image) as picture:
-            width, height = picture.size
-        if classes.shape != (height, width):
-            label_height, label_width = classes.shape
-            raise ValueError(
-                f"{label}: {label_width}x{label_height} pixels, but its image {image} has {width}x{height}: "
-                "make them equal or take the pair out of the list"
-            )
+
+def check_sizes(image: str, label: str, image_size: tuple[int, int], label_size: tuple[int, int]) -> None:
+    """Raises `UserError` unless the sizes (width, height) of an image and its label are equal.
+
+    A larger label would be cropped out of place without an error; GTAV has such pairs.
+    """
+    if image_size != label_size:
+        (width, height), (label_width, label_height) = image_size, label_size
+        raise UserError(
+            f"{label}: {label_width}x{label_height} pixels, but its image {image} has {width}x{height}: "
+            "make them equal or take the pair out of the list"
+        )
 
 
 def is_blank(path: str) -> bool:
@@ -154,7 +158,11 @@ def is_blank(path: str) -> bool:
         return True
     try:
         with open_picture(path) as picture:
-            extrema = picture.getextrema()
+            return has_one_colour(picture)
     except (OSError, SyntaxError, ValueError):
         return False
+
+
+def has_one_colour(picture: Image.Image) -> bool:
+    extrema = picture.getextrema()
     return all(low == high for low, high in (extrema if isinstance(extrema[0], tuple) else [extrema]))

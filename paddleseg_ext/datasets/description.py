@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from paddleseg.cvlibs import Config
-from paddleseg.datasets import Cityscapes
+from paddleseg.datasets import ADE20K, Cityscapes
 from paddleseg.utils.visualize import get_color_map_list
 
 from paddleseg_ext.command import UserError, nearest
@@ -27,20 +26,14 @@ class Classes:
     """The classes of a data set: their names, colours (256, 3) uint8 RGB, and how its label pictures are read.
 
     Labels that are not a class are `ignore_index` here; their colour is black. `decoder` is that of CamVid and GTAV;
-    the label pictures of other data sets hold the classes themselves.
+    the label pictures of other data sets hold the classes themselves, counted from `first_class`.
     """
 
     names: tuple[str, ...]
     colours: np.ndarray
     ignore_index: int
     decoder: LabelDecoder | None = None
-
-    @staticmethod
-    def of(config: Config) -> Classes:
-        """The classes of a config's validation data set."""
-        from paddleseg_ext.builder import Builder  # which stands above the data sets
-
-        return describe(Builder(config).val_dataset_class, config.val_dataset_cfg)
+    first_class: int = 0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,11 +52,11 @@ class Classes:
             label = self.decoder.read(path)
         else:
             with open_picture(path) as picture:
-                label = np.asarray(picture)
+                label = np.asarray(picture).astype(np.int32) - self.first_class
         expected = label.shape[:2] if size is None else tuple(size)
         if label.shape != expected:
             raise ValueError(f"the label {path} has the shape {label.shape}; expected {expected} class indices")
-        return np.where(label < len(self), label, self.ignore_index).astype(np.uint8)
+        return np.where((label >= 0) & (label < len(self)), label, self.ignore_index).astype(np.uint8)
 
 
 def describe(dataset: type, settings: dict) -> Classes:
@@ -93,6 +86,7 @@ def describe(dataset: type, settings: dict) -> Classes:
         colours=np.pad(colours, ((0, 256 - len(colours)), (0, 0))).astype(np.uint8),
         ignore_index=getattr(dataset, "IGNORE_INDEX", settings.get("ignore_index", IGNORE_INDEX)),
         decoder=dataset.decoder_of(settings) if hasattr(dataset, "decoder_of") else None,
+        first_class=1 if issubclass(dataset, ADE20K) else 0,  # it subtracts 1 from what it reads
     )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.mat_file import read_mat
-from paddleseg_ext.files import below, write_whole
+from paddleseg_ext.files import PICTURE_SUFFIXES, below, write_whole
 
 SPLITS = ("train", "val", "test")
 IMAGE_FORMATS = ("png", "jpg", "jpeg", "bmp")
+SEPARATORS = (" ", ",", "\t", "|")
+"""What may stand between image and label in a list, the usual one first."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,24 @@ def find_partners(root: str | Path, layout: Layout, split: str) -> Partners:
 def _find_files(folder: Path, postfixes: tuple[str, ...], formats: tuple[str, ...]) -> dict[str, Path]:
     """Relative path without postfix and suffix -> file."""
     files = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(files_below(folder)):
         if path.suffix[1:].lower() not in formats:
             continue
         postfix = next((postfix for postfix in postfixes if path.stem.endswith(postfix)), None)
         if postfix is not None:
             files[path.relative_to(folder).with_name(path.stem[: len(path.stem) - len(postfix)]).as_posix()] = path
     return files
+
+
+def files_below(root: str | Path) -> Iterator[Path]:
+    """All files in a folder and in those below it, links to folders included, but nothing hidden."""
+    above: dict[str, tuple[str, ...]] = {os.fspath(root): (os.path.realpath(root),)}
+    for folder, folders, names in os.walk(root, followlinks=True):
+        inside = above.pop(folder)
+        real = {name: os.path.realpath(os.path.join(folder, name)) for name in folders if not name.startswith(".")}
+        folders[:] = sorted(name for name in real if real[name] not in inside)  # a link back up would never end
+        above.update({os.path.join(folder, name): (*inside, real[name]) for name in folders})
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
 def find_layout(root: str | Path, type_: str) -> Layout:
@@ -123,21 +136,22 @@ def write_lists(root: str, layout: Layout, splits: Iterable[str], separator: str
     """
     texts, without_partner = {}, []
     for split in splits:
+        rows: Sequence[tuple[str, ...]]
         partners = find_partners(root, layout, split)
         if split.startswith("test") and partners.unlabelled:
-            lines = partners.images_alone
+            rows = [(image,) for image in partners.images_alone]
         else:
-            lines = [separator.join(pair) for pair in partners.pairs]
+            rows = partners.pairs
             without_partner += [f"{image}: has no label" for image in partners.images_alone]
             without_partner += [f"{label}: has no picture" for label in partners.labels_alone]
-        for name in (name for pair in partners.pairs for name in pair):
+        for name in (name for row in rows for name in row):
             if separator in name or "\n" in name:
                 raise UserError(
                     f"{name}: this name holds the separator {separator!r}: choose another --separator, a comma for "
                     "example, and set it as `separator` of the data sets in the YAML"
                 )
-        if lines:
-            texts[os.path.join(root, f"{split}.txt")] = "".join(f"{line}\n" for line in lines)
+        if rows:
+            texts[os.path.join(root, f"{split}.txt")] = "".join(f"{separator.join(row)}\n" for row in rows)
     for path, text in texts.items():
         write_whole(path, text)
     return {path: text.count("\n") for path, text in texts.items()}, without_partner
@@ -184,6 +198,78 @@ def read_pairs(
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
         yield files
+
+
+def guess_separator(line: str, root: str) -> str:
+    """The one of `SEPARATORS` that stands between image and label in a list's line, as the files in `root` tell."""
+
+    def likelihood(separator: str) -> tuple[int, bool]:
+        fields = _fields(line, separator)
+        return sum(os.path.isfile(os.path.join(root, name)) for name in fields[:2]), len(fields) == 2
+
+    return max(SEPARATORS, key=likelihood)
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    return [field.strip() for field in line.split(separator) if field.strip()]
+
+
+def read_images(path: str, outside: bool = False) -> Iterator[list[str]]:
+    """The image, and the label if one is named, of each line of a list with any of `SEPARATORS`.
+
+    Names are relative to the list's folder, or absolute. Labels, which not every use of a list needs, may be missing.
+
+    Args:
+        outside: whether files may lie outside of the list's folder.
+
+    Raises:
+        UserError: a line names no image that is there; names list and line.
+    """
+    folder = os.path.dirname(path)
+    for number, (line,) in read_list(path, "\n"):
+        names = [line]
+        if not os.path.isfile(os.path.join(folder, line)):
+            image, *others = _fields(line, guess_separator(line, folder)) or [line]
+            if os.path.isfile(os.path.join(folder, image)) or image.lower().endswith(PICTURE_SUFFIXES):
+                names = [image, *others[:1]]  # otherwise the line is the name of one image, with spaces in it
+        try:
+            for name in names:
+                below(folder, name, outside)
+            if not os.path.isfile(os.path.join(folder, names[0])):
+                hint = "write / instead of \\" if "\\" in names[0] else "fix the line or add the file"
+                raise ValueError(f"{names[0]}: there is no such file: {hint}")
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}") from error
+        yield [os.path.join(folder, name) for name in names]
+
+
+def list_images(path: str | None, flag: str = "--image_path", outside: bool = False) -> tuple[list[str], str | None]:
+    """An image, the images of a folder and those below it, or those of a list file, sorted; and their folder.
+
+    Args:
+        outside: whether a list may name files outside of its own folder. Results of `predict` get the same relative
+            names, which would be outside of its `save_dir` then.
+
+    Returns:
+        The paths, and the folder that results are named relative to (None for a single image).
+
+    Raises:
+        UserError: there is no such file or folder, no image in it, or a line of a list names none that is there.
+    """
+    if path is None or not os.path.exists(path):
+        raise UserError(f"{flag} {path}: give it a picture, a folder of pictures or a list of pictures")
+    if os.path.isdir(path):
+        files = (file for file in files_below(path) if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file())
+        images = sorted(map(str, files))
+        if not images:
+            raise UserError(f"{flag} {path}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        return images, path
+    if path.lower().endswith(PICTURE_SUFFIXES):
+        return [path], None
+    images = sorted(image for image, *_ in read_images(path, outside))
+    if not images:
+        raise UserError(f"{flag} {path}: an empty list: write the path of a picture on each line")
+    return images, os.path.dirname(path)
 
 
 def _camvid_splits(root: Path, names: list[str]) -> dict[str, str]:

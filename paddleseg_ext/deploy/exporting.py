@@ -24,16 +24,17 @@ from paddleseg.deploy.export import WrappedModel
 from paddleseg.transforms import Compose
 from paddleseg.utils import logger
 
-from paddleseg_ext.builder import Builder, list_images
+from paddleseg_ext.builder import Builder
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.data_tools.sample_errors import TransformsWithFileNames
+from paddleseg_ext.datasets.pairing import list_images
 from paddleseg_ext.deploy.comparison import Comparison, compare
 from paddleseg_ext.deploy.folding import fold_batch_norms
 from paddleseg_ext.deploy.quantization import judge_precision, quantize
 from paddleseg_ext.deploy.runtimes import DESCRIPTION, ONNX_FILES, PARAMS_MARK, Deployment, EagerSession, file_digest
 from paddleseg_ext.files import read_yaml, write_whole
+from paddleseg_ext.segmenter import input_channels
 
-DYNAMIC_SHAPE = [-1, 3, -1, -1]
 CHECKED_SIZES = ((256, 512), (200, 333), (384, 320))  # for a network of free size, where no pictures are given
 OPSET = 16  # the newest that paddle2onnx 1.3 (for Paddle 2.6) writes
 
@@ -60,7 +61,7 @@ def export(
         transforms: the validation transforms as the YAML has them, for ``deploy.yaml``.
         pictures: network inputs (N, C, H, W) to check with.
         fold: fold batch norms into convolutions.
-        precisions: reduced ones to judge: "int8" (needs `onnx`), "bfloat16", "float16".
+        precisions: reduced ones to judge: "int8" (needs `onnx`), "bfloat16".
         calibration: network inputs for int8.
         dataset: labelled pictures to measure what reduced precisions do to the mIoU.
 
@@ -72,7 +73,7 @@ def export(
     """
     report: dict[str, Any] = {}
     comparisons = []
-    shape = input_shape or DYNAMIC_SHAPE
+    shape = input_shape or [-1, pictures[0].shape[1], -1, -1]
     # labels are judged by the scores behind them
     eager = EagerSession(with_output_op(network, "none" if output_op == "argmax" else output_op))
     pictures, expected = outputs_of(eager, pictures, keep_to_shape=input_shape is not None)
@@ -87,30 +88,15 @@ def export(
         whole = os.path.join(folder, "whole")  # files appear whole or not at all
         exported = write_folder(network, whole, transforms, shape, output_op, onnx)
         for backend in ("inference", "onnxruntime") if onnx else ("inference",):
-            session = exported.session(backend)
-            try:
-                comparisons.append(compare(f"{backend} against eager", expected, session, pictures))
-            except Exception as error:
-                raise UserError(f"nothing is written: {one_line(error)}{_static_hint(shape)}") from error
+            comparisons.append(compare_backend(exported, backend, expected, pictures))
         require_passed(comparisons)
         report["comparisons"] = [comparison.to_dict() for comparison in comparisons]
-
         if precisions:
-            calibration = list(calibration)
             logits = exported
             if output_op != "none":
                 logits = write_folder(network, os.path.join(folder, "logits"), transforms, shape, "none", onnx)
-            if "int8" in precisions:
-                for one in {id(one): one for one in (exported, logits)}.values():
-                    quantize(one, calibration)
-                exported.session("onnxruntime", precision="int8")(pictures[0])
-            report["precisions"] = [judge_precision(logits, one, pictures, dataset) for one in precisions]
-
-        write_digests(whole)
-        with open(os.path.join(whole, "comparison.json"), "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=2)
-        for name in os.listdir(whole):
-            os.replace(os.path.join(whole, name), os.path.join(save_dir, name))
+            report["precisions"] = judge_precisions(precisions, exported, logits, pictures, calibration, dataset)
+        publish(whole, save_dir, report)
     return report
 
 
@@ -132,10 +118,10 @@ def outputs_of(
                 raise
             refused["x".join(map(str, picture.shape[2:]))] = error
     if not taken:
-        (first, *_) = refused.values()
+        (first, *_), channels = refused.values(), pictures[0].shape[1]
         raise UserError(
             f"the network takes an input of none of the sizes {', '.join(refused)} ({one_line(first)}): name one that "
-            "it takes by --input_shape 1 3 HEIGHT WIDTH"
+            f"it takes by --input_shape 1 {channels} HEIGHT WIDTH"
         )
     if refused:
         logger.warning(
@@ -148,7 +134,7 @@ def outputs_of(
 def _static_hint(shape: list) -> str:
     if -1 not in shape:
         return ""
-    return "; the network may fix its sizes when it is exported: try --input_shape 1 3 HEIGHT WIDTH"
+    return f"; the network may fix its sizes when it is exported: try --input_shape 1 {shape[1]} HEIGHT WIDTH"
 
 
 def fold_and_compare(network: paddle.nn.Layer, pictures: Sequence[np.ndarray]):
@@ -157,6 +143,21 @@ def fold_and_compare(network: paddle.nn.Layer, pictures: Sequence[np.ndarray]):
     before = [session(picture) for picture in pictures]
     folding = fold_batch_norms(network, paddle.to_tensor(pictures[0]))
     return folding, compare("folded against unfolded", before, session, pictures)
+
+
+def compare_backend(
+    exported: Deployment, backend: str, expected: Iterable[np.ndarray], pictures: Sequence[np.ndarray]
+) -> Comparison:
+    """What a backend computes of the exported folder against the network's own outputs `expected`.
+
+    Raises:
+        UserError: it cannot run the network, or not on all of the pictures.
+    """
+    session = exported.session(backend)
+    try:
+        return compare(f"{backend} against eager", expected, session, pictures)
+    except Exception as error:
+        raise UserError(f"nothing is written: {one_line(error)}{_static_hint(exported.input_shape)}") from error
 
 
 def require_passed(comparisons: Sequence[Comparison]) -> None:
@@ -201,6 +202,35 @@ def write_folder(network, folder: str, transforms: list, shape: list, output_op:
     if onnx:
         write_onnx(deployment)
     return deployment
+
+
+def judge_precisions(
+    precisions: Sequence[str],
+    exported: Deployment,
+    logits: Deployment,
+    pictures: Sequence[np.ndarray],
+    calibration: Iterable[np.ndarray],
+    dataset: paddle.io.Dataset | None,
+) -> list[dict]:
+    """What each of the precisions changes; "int8" writes ``model_int8.onnx`` first.
+
+    Args:
+        logits: the exported network without its last operation, to judge with; `exported` itself if it has none.
+    """
+    if "int8" in precisions:
+        calibration = list(calibration)
+        for one in (exported,) if logits is exported else (exported, logits):
+            quantize(one, calibration)
+        exported.session("onnxruntime", precision="int8")(pictures[0])
+    return [judge_precision(logits, one, pictures, dataset) for one in precisions]
+
+
+def publish(folder: str, save_dir: str, report: dict) -> None:
+    """Add the digests and ``comparison.json`` to an exported folder and move its files to `save_dir`."""
+    write_digests(folder)
+    write_whole(os.path.join(folder, "comparison.json"), json.dumps(report, indent=2))
+    for name in os.listdir(folder):
+        os.replace(os.path.join(folder, name), os.path.join(save_dir, name))
 
 
 def write_digests(folder: str) -> None:
@@ -286,7 +316,7 @@ def checking_inputs(config: Config, image_path: str | None, shape: list | None) 
     """
     if image_path is None:
         random = np.random.default_rng(0)
-        shapes = [(1, 3, *size) for size in CHECKED_SIZES] if shape is None else [shape]
+        shapes = [(1, input_channels(config), *size) for size in CHECKED_SIZES] if shape is None else [shape]
         return [random.standard_normal(one).astype(np.float32) for one in shapes]
     paths = itertools.cycle(list_images(image_path)[0])
     transforms = validation_transforms(config)
@@ -297,16 +327,17 @@ def calibration_inputs(config: Config, image_path: str, shape: list | None, coun
     """Network inputs of up to `count` pictures, spread evenly over those at `image_path`."""
     paths, _ = list_images(image_path)
     transforms = validation_transforms(config)
-    return [network_input(path, transforms, shape) for path in paths[:: max(1, len(paths) // count)][:count]]
+    count = min(count, len(paths))
+    return [network_input(paths[index * len(paths) // count], transforms, shape) for index in range(count)]
 
 
 def validation_transforms(config: Config) -> Callable:
-    return TransformsWithFileNames(Compose(Builder(config).val_transforms))
+    return TransformsWithFileNames(Compose(Builder(config).val_transforms, img_channels=input_channels(config)))
 
 
 def network_input(path: str, transforms: Callable, shape: list | None = None, scale: float = 1) -> np.ndarray:
     """A picture (N, C, H, W) as the network takes it: of a fixed shape, or scaled."""
-    picture = transforms({"img": path})["img"].transpose(1, 2, 0)
-    height, width = shape[2:] if shape else (round(side * scale) for side in picture.shape[:2])
-    picture = cv2.resize(picture, (width, height)).transpose(2, 0, 1)[None]
+    planes = transforms({"img": path})["img"]
+    height, width = shape[2:] if shape else (round(side * scale) for side in planes.shape[1:])
+    picture = np.stack([cv2.resize(plane, (width, height)) for plane in planes])[None]
     return picture.repeat(shape[0], 0) if shape else picture

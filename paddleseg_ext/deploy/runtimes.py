@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import paddle
 from paddleseg.deploy.infer import DeployConfig
+from paddleseg.transforms import Compose
 
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.files import below, read_yaml
@@ -43,9 +44,10 @@ class Deployment:
         content = read_yaml(path)
         try:
             description = content["Deploy"]
-            self.transforms = DeployConfig(path).transforms
             self.model, self.params = (below(folder, description[key]) for key in ("model", "params"))
             self.input_shape, self.output_op = ([*map(int, description["input_shape"])], description["output_op"])
+            # PaddleSeg's own are for three channels
+            self.transforms = Compose(DeployConfig(path).transforms.transforms, img_channels=self.input_shape[1])
             self.digests = dict(description.get("sha256", {}))
         except Exception as error:  # whatever a wrong value leads to
             raise UserError(f"{path}: not as export writes it ({one_line(error)}): export again") from error

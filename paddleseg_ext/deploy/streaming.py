@@ -1,14 +1,13 @@
-"""Pictures and video frames through a network, with decoding, network and drawing side by side.
+"""Images through a network, with decoding, network and drawing side by side.
 
-Several workers take a picture each, decode it, run the network on it and draw; OpenCV, NumPy and the runtimes release
-Python's lock. On a CPU each worker has a session of its own with its share of the threads: two pictures side by side
+Several workers take an image each, decode it, run the network on it and draw; OpenCV, NumPy and the runtimes release
+Python's lock. On a CPU each worker has a session of its own with its share of the threads: two images side by side
 on a core each take less time than one after the other on both.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import threading
 import time
@@ -17,24 +16,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from paddleseg.transforms import Compose
-from paddleseg.utils import visualize
 from tqdm import tqdm
 
-from paddleseg_ext.analysis.segmentation import add_legend
-from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.datasets.description import Classes
-from paddleseg_ext.files import read_image, replacing, write_image
+from paddleseg_ext.command import one_line
+from paddleseg_ext.deploy.drawing import Artist
+from paddleseg_ext.files import read_image
 from paddleseg_ext.segmenter import Segmenter, prepare
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm")
 WORKERS = 4  # at most: each has its own copy of the network
-PICTURE_WEIGHT = 0.6  # of the picture under the colours, as PaddleSeg draws it
 
 
 class Lanes:
@@ -130,91 +123,21 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, count: int
     yield from pending
 
 
-class Artist:
-    """Draws labels as PaddleSeg's predict does.
-
-    Args:
-        colours: (256, 3) RGB uint8.
-        legend: the classes to name below each picture, if any.
-    """
-
-    def __init__(self, colours: np.ndarray, legend: Classes | None = None):
-        self.palette = colours.ravel().tolist()
-        self.bgr = np.ascontiguousarray(colours.reshape(256, 1, 3)[:, :, ::-1])
-        self.legend = legend
-
-    def blend(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The picture (H, W, 3) BGR under the colours of its labels (H, W) uint8."""
-        return cv2.addWeighted(image, PICTURE_WEIGHT, cv2.applyColorMap(labels, self.bgr), 1 - PICTURE_WEIGHT, 0)
-
-    def write(self, save_dir: str, name: str, image: np.ndarray, labels: np.ndarray) -> None:
-        """PaddleSeg's two pictures: added_prediction/<name> and pseudo_color_prediction/<name without suffix>.png."""
-        added = self.blend(image, labels)
-        if self.legend is not None:
-            added = add_legend(added, labels, self.legend)
-        write_image(os.path.join(save_dir, "added_prediction", name), added)
-        path = os.path.join(save_dir, "pseudo_color_prediction", os.path.splitext(name)[0] + ".png")
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with replacing(path) as partial:
-            visualize.get_pseudo_color_map(labels, self.palette).save(partial, "PNG", compress_level=1)
-
-
 def predict_pictures(
     paths: list[str], folder: str | None, segmenter: Segmenter | ExportedSegmenter, artist: Artist, save_dir: str
 ) -> Summary:
-    """Label pictures and write what PaddleSeg's predict writes."""
+    """Label images and write what PaddleSeg's predict writes.
+
+    Args:
+        folder: that their results are named relative to ("" is the current one); None: by their own names.
+    """
 
     def work(path):
         image = read_image(path)
-        name = os.path.relpath(path, folder) if folder else os.path.basename(path)
+        name = os.path.basename(path) if folder is None else os.path.relpath(path, folder or os.curdir)
         artist.write(save_dir, name, image, segmenter.predict(image))
 
     return stream(paths, work, lambda _: None, segmenter.workers, len(paths))
-
-
-class Frame(NamedTuple):
-    """A picture of a video (H, W, 3) in BGR."""
-
-    number: int
-    image: np.ndarray
-
-    def __str__(self):
-        return f"frame {self.number}"
-
-
-def predict_video(path: str, segmenter: Segmenter | ExportedSegmenter, artist: Artist, save_dir: str) -> Summary:
-    """Label a video's frames and write <save_dir>/added_prediction/<name>.mp4.
-
-    Raises:
-        UserError: the video does not decode.
-    """
-    capture = cv2.VideoCapture(path)
-    width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-    decodes, first = capture.read()
-    if not decodes:
-        raise UserError(f"{path}: not a video that OpenCV can decode")
-    target = Path(save_dir, "added_prediction", Path(path).stem + ".mp4")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".part.mp4")
-    fourcc = cv2.VideoWriter_fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(partial), fourcc, capture.get(cv2.CAP_PROP_FPS) or 25.0, (width, height))
-
-    def frames():
-        decodes, image = True, first
-        for index in itertools.count():
-            if not decodes:
-                return
-            yield Frame(index, image)
-            decodes, image = capture.read()
-
-    def work(frame):
-        return artist.blend(frame.image, segmenter.predict(frame.image))
-
-    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
-    summary = stream(frames(), work, writer.write, segmenter.workers, total, "frame")
-    writer.release()
-    partial.replace(target)
-    return summary
 
 
 def restore_size(labels: np.ndarray, trans_info: list) -> np.ndarray:

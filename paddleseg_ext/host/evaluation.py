@@ -11,7 +11,7 @@ from paddleseg_ext.metrics import calculate_area
 
 @repair(
     "evaluation passes over the pixels three times for each class to count its areas: with 19 classes at "
-    "1024x2048 on a CPU that takes 2 s a picture, where three passes take 0.1 s",
+    "1024x2048 on a CPU that takes 2 s an image, where three passes take 0.1 s",
     "not fixed in develop of October 2024 (utils/metrics.py)",
 )
 def areas_in_three_passes():

@@ -100,7 +100,7 @@ def add_edge_label():
 
 
 @fixed_in_2_9(
-    "RandomPaddingCrop with category_max_ratio (SegNeXt) puts the cropped label in the picture's place: "
+    "RandomPaddingCrop with category_max_ratio (SegNeXt) puts the cropped label in the image's place: "
     "ValueError: operands could not be broadcast together",
     "transforms/transforms.py",
 )

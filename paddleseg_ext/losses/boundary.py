@@ -119,9 +119,9 @@ class MultiClassBoundaryLoss(BoundaryBCELoss):
 def EdgeLabelBCELoss(ignore_index: int = 255) -> BCELoss:
     """`balanced_bce` of boundary logits against the boundary labels that the transform `AddEdgeLabel` draws.
 
-    What the official SANet trains its boundary head with, with the coefficient 20: every pixel counts; ignored ones have
-    boundaries like any other, the padding of small images has none. Boundary labels of a data set with `edge: True`
-    will do, but PaddleSeg draws them after it has scaled the image.
+    What the official SANet trains its boundary head with, with the coefficient 20: every pixel counts; ignored ones
+    have boundaries like any other, the padding of small images has none. Boundary labels of a data set with
+    `edge: True` will do, but PaddleSeg draws them after it has scaled the image.
 
     Args:
         ignore_index: what labels are padded with; PaddleSeg's builder gives it to every loss.

@@ -40,8 +40,8 @@ def losses_in_float32(logits_list: list, losses: dict, data: dict) -> list[paddl
     for index, loss in enumerate(losses["types"]):
         if any(getattr(member, "edge_label", False) for member in getattr(loss, "losses", ())):
             raise ValueError(
-                f"loss.types[{index}]: EdgeLabelBCELoss in a MixedLoss, which gives it the classes for boundary labels: "
-                "make it the loss of its own output"
+                f"loss.types[{index}]: EdgeLabelBCELoss in a MixedLoss, which gives it the classes for boundary "
+                "labels: make it the loss of its own output"
             )
     edges = data["edge"].astype("int64") if "edge" in data else None
     return loss_computation(
@@ -96,5 +96,5 @@ def set_steps(losses: dict, iteration: int) -> None:
 
 
 def members(loss: paddle.nn.Layer) -> list[paddle.nn.Layer]:
-    """The losses that a `MixedLoss` adds up, which it keeps where `loss.sublayers()` does not look; else `loss` alone."""
+    """The losses that a `MixedLoss` adds up, which `loss.sublayers()` does not find; of another loss itself."""
     return getattr(loss, "losses", [loss])
