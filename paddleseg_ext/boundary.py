@@ -17,14 +17,14 @@ __all__ = ["binary_boundary", "class_boundary"]
 
 DEFAULT_WIDTH = 4
 NO_LABEL = -(2**31)
-FAR = float(2**26)  # a squared distance that no picture has
+FAR = float(2**26)  # a squared distance that no image has
 
 
 def binary_boundary(labels: paddle.Tensor, width: int = DEFAULT_WIDTH, ignore_index: int = 255) -> paddle.Tensor:
     """Marks the pixels that have a pixel of another class in their neighbourhood.
 
     The neighbourhood is a square that reaches `width` / 2 pixels (rounded up) to each side. Ignored pixels are never
-    marked and mark no others; nor does the picture's frame.
+    marked and mark no others; nor does the image's frame.
 
     Args:
         labels: integers (N, H, W).
@@ -83,7 +83,7 @@ def changes(labels: paddle.Tensor, ignore_index: int = 255) -> paddle.Tensor:
 
 
 def rims(labels: paddle.Tensor) -> paddle.Tensor:
-    """The pixels whose upper, lower, left or right neighbour has another label or is outside of the picture.
+    """The pixels whose upper, lower, left or right neighbour has another label or is outside of the image.
 
     Args:
         labels: integers (N, H, W).
@@ -102,7 +102,7 @@ def rims(labels: paddle.Tensor) -> paddle.Tensor:
 def squared_distances(
     marks: paddle.Tensor, places: tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor] | None = None, exact: int = 22
 ) -> paddle.Tensor:
-    """The squared Euclidean distance of pixels to the nearest marked one of their picture.
+    """The squared Euclidean distance of pixels to the nearest marked one of their image.
 
     Exact up to `exact` pixels (and 4096 at most, for float32). Further away it may be too long where isolated marks
     are nearest, which no pixel was in label maps of blocks and 1 in 1000 was among randomly marked pixels.
@@ -113,11 +113,11 @@ def squared_distances(
 
     Args:
         marks: bool (N, H, W).
-        places: of P patches of R rows and C columns the pictures (P, 1, 1), the rows (P, R, 1) and the columns
-            (P, 1, C), these one after another; None is all pixels. Outside of a picture the result means nothing.
+        places: of P patches of R rows and C columns the images (P, 1, 1), the rows (P, R, 1) and the columns
+            (P, 1, C), these one after another; None is all pixels. Outside of an image the result means nothing.
 
     Returns:
-        float32 (P, R, C), or (N, H, W), of whole numbers; `FAR` or more in a picture without a mark.
+        float32 (P, R, C), or (N, H, W), of whole numbers; `FAR` or more in an image without a mark.
     """
     n, height, width = marks.shape
     if places is None:

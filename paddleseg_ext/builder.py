@@ -166,7 +166,7 @@ def set_data_format(config: Config, data_format: str) -> None:
 
 class Builder(SegBuilder):
     """PaddleSeg's builder, which says what was meant when a `type` or an argument is misspelt, and whose data sets
-    name the file when a list, a picture or a label is wrong."""
+    name the file when a list, an image or a label is wrong."""
 
     def load_component_class(self, class_type):
         known = {}

@@ -109,7 +109,7 @@ def add_network_arguments(parser: argparse.ArgumentParser, device: bool = True) 
 def picture_arguments(
     description: str, save_dir: str, labels: bool = False, default_pictures: str = "the val_dataset of the YAML"
 ) -> argparse.ArgumentParser:
-    """A parser for a tool that works on pictures: which network, which pictures, a folder for the results.
+    """A parser for a tool that works on images: which network, which images, a folder for the results.
 
     Args:
         labels: whether to take ``--label_path`` too.
@@ -119,13 +119,13 @@ def picture_arguments(
     add_network_arguments(parser)
     parser.add_argument(
         "--image_path",
-        help="a picture, a folder of pictures, or a list: a text file with a picture on each line, relative to its "
+        help="an image, a folder of images, or a list: a text file with an image on each line, relative to its "
         f"folder, optionally followed by its label (default: {default_pictures})",
     )
     if labels:
         parser.add_argument(
             "--label_path",
-            help="the label of the picture, or a folder that holds the label (.png) of each picture under the same "
+            help="the label of the image, or a folder that holds the label (.png) of each image under the same "
             "relative name; a list in --image_path can name the labels itself",
         )
     parser.add_argument("--save_dir", default=save_dir, help="folder for the results (default: %(default)s)")

@@ -21,7 +21,7 @@ PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "GIF
 """What Pillow may open: data sets have no other formats, and some of those start programs (EPS)."""
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""The files that the tools take for pictures; PaddleSeg's own tools know neither TIFF nor WebP."""
+"""The files that the tools take for images; PaddleSeg's own tools know neither TIFF nor WebP."""
 
 NOT_IN_NAMES = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^\ufeff")
 """What no file name may hold: control characters, line ends, bytes that are not UTF-8, a byte order mark."""
@@ -105,14 +105,14 @@ def below(root: str | os.PathLike, name: str, outside: bool = False) -> str:
 
 
 def open_picture(file: str | io.BytesIO) -> Image.Image:
-    """A picture that is not decoded yet.
+    """An image that is not decoded yet.
 
-    Every picture goes through here before it is decoded, since a header that declares a huge size takes that memory.
+    Every image goes through here before it is decoded, since a header that declares a huge size takes that memory.
     The limits are Pillow's own, 2 * `Image.MAX_IMAGE_PIXELS` (179 million pixels, 0.5 GB), and `PIXELS_PER_BYTE`.
 
     Raises:
         TooLarge: the header declares more pixels.
-        ValueError: no picture.
+        ValueError: no image.
     """
     size = os.path.getsize(file) if isinstance(file, str) else file.getbuffer().nbytes
     try:
@@ -120,7 +120,7 @@ def open_picture(file: str | io.BytesIO) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise TooLarge(f"its header declares more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Exception as error:  # whatever a codec makes of foreign bytes
-        raise ValueError(f"not a readable picture ({', '.join(PICTURE_FORMATS)})") from error
+        raise ValueError(f"not a readable image ({', '.join(PICTURE_FORMATS)})") from error
     if picture.width * picture.height > PIXELS_PER_BYTE * max(size, 100):
         picture.close()
         raise TooLarge(f"its header declares {picture.width}x{picture.height} pixels, too many for {size} bytes")
@@ -128,14 +128,14 @@ def open_picture(file: str | io.BytesIO) -> Image.Image:
 
 
 class TooLarge(ValueError):
-    """A picture whose header declares more pixels than there can be."""
+    """An image whose header declares more pixels than there can be."""
 
 
 def require_end(picture: Image.Image) -> None:
     """Refuse a JPEG that is cut short: OpenCV fills up the rest with grey, while other formats do not decode then.
 
     Raises:
-        ValueError: the picture has no end.
+        ValueError: the image has no end.
     """
     if picture.format not in ("JPEG", "MPO"):
         return
@@ -150,7 +150,7 @@ def require_end(picture: Image.Image) -> None:
 
 
 def orientation(picture: Image.Image) -> int:
-    """The EXIF orientation that OpenCV applies to a picture when it reads it; 1: none.
+    """The EXIF orientation that OpenCV applies to an image when it reads it; 1: none.
 
     In a PNG that is not decoded yet it is found only in front of the pixels, where it usually is.
     """
@@ -163,7 +163,7 @@ def orientation(picture: Image.Image) -> int:
 
 
 def read_image(path: str) -> np.ndarray:
-    """A picture as uint8 BGR (H, W, 3): 16 bits become 8, alpha is left out.
+    """An image as uint8 BGR (H, W, 3): 16 bits become 8, alpha is left out.
 
     Goes through a buffer because `cv2.imread` takes no non-Latin path on Windows.
     """
@@ -172,7 +172,7 @@ def read_image(path: str) -> np.ndarray:
         require_end(picture)
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError("not a readable picture")
+        raise ValueError("not a readable image")
     return image
 
 
@@ -201,10 +201,10 @@ def is_left_over(path: str) -> bool:
 
 
 def write_image(path: str, image: np.ndarray) -> None:
-    """Write a BGR or grey picture whole or not at all; the suffix of `path` gives the format."""
+    """Write a BGR or grey image whole or not at all; the suffix of `path` gives the format."""
     done, encoded = cv2.imencode(os.path.splitext(path)[1], image)
     if not done:
-        raise ValueError(f"{path}: OpenCV cannot encode a picture of shape {image.shape}")
+        raise ValueError(f"{path}: OpenCV cannot encode an image of shape {image.shape}")
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with replacing(path) as partial:
         encoded.tofile(partial)

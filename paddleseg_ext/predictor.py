@@ -1,4 +1,4 @@
-"""A trained network as a function: pictures to classes."""
+"""A trained network as a function: images to classes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Picture: TypeAlias = "str | os.PathLike | Image.Image | np.ndarray"
 
 
 class Predictor:
-    """A trained network that labels pictures: ``labels = Predictor("output")("street.jpg")``.
+    """A trained network that labels images: ``labels = Predictor("output")("street.jpg")``.
 
-    Pictures go through the validation transforms and the `test_config` of the YAML, as in PaddleSeg's predict.
+    Images go through the validation transforms and the `test_config` of the YAML, as in PaddleSeg's predict.
 
     Args:
         model_path: the `save_dir` of a training (its best model is taken), a folder in it, or a .pdparams file.
@@ -50,14 +50,14 @@ class Predictor:
         """The class of each pixel.
 
         Args:
-            picture: a file, a Pillow picture, or an array (H, W, 3), uint8, in BGR as OpenCV reads it. A list of them
+            picture: a file, a Pillow image, or an array (H, W, 3), uint8, in BGR as OpenCV reads it. A list of them
                 (sizes may differ) is labelled one by one. A network for grey images takes the same.
 
         Returns:
-            uint8 (H, W), class indices at the picture's own size; for a list of pictures a list.
+            uint8 (H, W), class indices at the image's own size; for a list of images a list.
 
         Raises:
-            ValueError: no picture, one of 32 bits, or an array of another shape or type.
+            ValueError: no image, one of 32 bits, or an array of another shape or type.
         """
         if isinstance(picture, list):
             return [self(one) for one in picture]
@@ -65,7 +65,7 @@ class Predictor:
 
 
 def as_bgr(picture: Picture) -> np.ndarray:
-    """A picture as uint8 BGR (H, W, 3); raises `ValueError` for anything that is not one."""
+    """An image as uint8 BGR (H, W, 3); raises `ValueError` for anything that is not one."""
     if isinstance(picture, (str, os.PathLike)):
         return read_image(os.fspath(picture))
     if isinstance(picture, Image.Image):
@@ -73,7 +73,7 @@ def as_bgr(picture: Picture) -> np.ndarray:
     if isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
         return picture
     what = f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
-    raise ValueError(f"picture is {what}; expected a path, a Pillow picture or an array (H, W, 3), uint8, BGR")
+    raise ValueError(f"image is {what}; expected a path, a Pillow image or an array (H, W, 3), uint8, BGR")
 
 
 def pillow_as_bgr(picture: Image.Image) -> np.ndarray:
@@ -88,5 +88,5 @@ def pillow_as_bgr(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):
-        raise ValueError(f"picture is a Pillow picture of mode {picture.mode}; expected 8 or 16 bits a channel")
+        raise ValueError(f"image is a Pillow image of mode {picture.mode}; expected 8 or 16 bits a channel")
     return np.asarray(picture.convert("RGB"))[:, :, ::-1]

@@ -1,4 +1,4 @@
-"""From a picture to logits and classes at its own size, for all tools alike."""
+"""From an image to logits and classes at its own size, for all tools alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AUGMENTATION = ("scales", "flip_horizontal", "flip_vertical")
 
 
 class Segmenter:
-    """A network and its preprocessing: from pictures to logits and classes of their size, as PaddleSeg predicts.
+    """A network and its preprocessing: from images to logits and classes of their size, as PaddleSeg predicts.
 
     It may be called from several threads: the network runs for one of them at a time.
 
@@ -61,16 +61,16 @@ class Segmenter:
         return cls(network, Builder(config).val_transforms, test_config, input_channels(config))
 
     def preprocess(self, image: np.ndarray) -> tuple[paddle.Tensor, list]:
-        """A BGR picture (H, W, 3) to the network's input (1, C, h, w) and what `reverse_transform` needs to go back."""
+        """A BGR image (H, W, 3) to the network's input (1, C, h, w) and what `reverse_transform` needs to go back."""
         data = prepare(image, self.transforms)
         return paddle.to_tensor(data["img"][np.newaxis]), data["trans_info"]
 
     def logits(self, image: np.ndarray, head: str = "main") -> paddle.Tensor:
-        """The logits (1, K, H, W) of the "main", "aux" or "boundary" head for a BGR picture (H, W, 3)."""
+        """The logits (1, K, H, W) of the "main", "aux" or "boundary" head for a BGR image (H, W, 3)."""
         return self._run(image, head)[1]
 
     def predict(self, image: np.ndarray, head: str = "main") -> np.ndarray:
-        """The predicted classes (H, W), uint8, of a BGR picture (H, W, 3)."""
+        """The predicted classes (H, W), uint8, of a BGR image (H, W, 3)."""
         return self._run(image, head)[0][0, 0].numpy().astype(np.uint8)
 
     def _run(self, image: np.ndarray, head: str) -> tuple[paddle.Tensor, paddle.Tensor]:
@@ -86,7 +86,7 @@ def input_channels(config: Config) -> int:
 
 
 def prepare(image: np.ndarray, transforms: Compose) -> dict:
-    """``transforms({"img": image})`` of a picture (H, W, 3) BGR, made grey first where they take one channel.
+    """``transforms({"img": image})`` of an image (H, W, 3) BGR, made grey first where they take one channel.
 
     Where `Normalize` is the only transform, its results for the 256 values are looked up, in a fifth of the time.
     """

@@ -14,7 +14,7 @@ TRANSFORMS = [{"type": "Normalize"}]
 
 @manager.MODELS.add_component
 class FoldingCases(nn.Layer):
-    """Convolutions and batch norms in every order, a global pool, and logits at the picture's size."""
+    """Convolutions and batch norms in every order, a global pool, and logits at the image's size."""
 
     def __init__(self, num_classes=CLASSES):
         super().__init__()

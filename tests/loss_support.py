@@ -21,7 +21,7 @@ wrong_input = pytest.mark.parametrize(
 
 
 def batches(side):
-    """Labels (N, H, W) of up to two pictures, with three classes and ignored pixels."""
+    """Labels (N, H, W) of up to two images, with three classes and ignored pixels."""
     sides = st.integers(1, side)
     labels = st.sampled_from([0, 1, 2, IGNORE])
     return hnp.arrays(np.int64, st.tuples(st.integers(1, 2), sides, sides), elements=labels)

@@ -1,4 +1,4 @@
-"""What the tests of own data share: pictures with labels in a folder, and labelme's JSON of a label."""
+"""What the tests of own data share: images with labels in a folder, and labelme's JSON of a label."""
 
 import base64
 import io
@@ -40,7 +40,7 @@ def make_picture(label, seed=0):
 
 
 def write_pair(root, picture, label, seed):
-    """A JPEG or PNG picture and its PNG label under the names given; the label."""
+    """A JPEG or PNG image and its PNG label under the names given; the label."""
     classes = make_label(seed)
     for name in (picture, label):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the tests of the picture tools share: a tool run in this process, a small data set, a small network's config."""
+"""What the tests of the image tools share: a tool run in this process, a small data set, a small network's config."""
 
 import runpy
 import sys
@@ -26,7 +26,7 @@ def run_tool(name, **flags):
 
 
 def write_dataset(folder, count=3, size=(96, 64)):
-    """Pictures of coloured blocks (images/p0.png, ...) with their labels (labels/p0.png, ...) and the list val.txt."""
+    """Images of coloured blocks (images/p0.png, ...) with their labels (labels/p0.png, ...) and the list val.txt."""
     rng = np.random.default_rng(0)
     lines = []
     for kind in ("images", "labels"):

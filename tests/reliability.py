@@ -37,7 +37,7 @@ PROMISES = {  # what is promised: (the file of its tests, those of them that pro
         "test_trainer.py",
         "whole_checkpoints or scores or best_model or no_checkpoint or optimiser_state",
     ),
-    "The first loss that is not a number stops the run; the error names the loss, the iteration and the pictures": (
+    "The first loss that is not a number stops the run; the error names the loss, the iteration and the images": (
         "test_trainer.py",
         "no_number",
     ),
@@ -45,7 +45,7 @@ PROMISES = {  # what is promised: (the file of its tests, those of them that pro
         "test_numbers.py",
         "",
     ),
-    "Hostile checkpoints, pictures, lists, palettes, YAMLs and exported folders end in a one-line error": (
+    "Hostile checkpoints, images, lists, palettes, YAMLs and exported folders end in a one-line error": (
         "test_hostile_checkpoints.py test_hostile_files.py test_hostile_input.py test_hostile_lists.py",
         "",
     ),

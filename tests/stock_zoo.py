@@ -3,9 +3,9 @@
     python tests/stock_zoo.py PADDLESEG/configs > table.md
 
 PADDLESEG is a checkout of the release whose `paddleseg` is installed, since the wheel has no YAMLs. One YAML a family,
-the smallest by its name, with synthetic pictures and without downloads. Each family gets a process of its own, which
+the smallest by its name, with synthetic images and without downloads. Each family gets a process of its own, which
 trains one iteration with PaddleSeg's trainer (forward, losses, backward, optimiser, log, checkpoint), evaluates two
-pictures and exports with `paddle.jit` as PaddleSeg's tools/export.py does, for pictures of any size or, where that
+images and exports with `paddle.jit` as PaddleSeg's tools/export.py does, for images of any size or, where that
 fails, of one size (`--input_shape`); the exported network must give the logits of the trained one. Exits with the
 number of families that failed.
 
@@ -229,7 +229,7 @@ def shrunk(node, weights: str, key: str | None = None):
 
 
 def synthetic(dataset_class, builder, config: dict, folder: Path, mode: str):
-    """A `paddleseg.datasets.Dataset` with the transforms of `config` over two drawn pictures."""
+    """A `paddleseg.datasets.Dataset` with the transforms of `config` over two drawn images."""
     import numpy as np
     from paddleseg.datasets import Dataset
     from PIL import Image

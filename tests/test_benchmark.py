@@ -193,7 +193,7 @@ def test_losses_and_boundary(tmp_path):
 def test_streaming(tmp_path):
     export_folder(tmp_path / "exported")
     run_benchmark(
-        *("streaming", "--model_dir", tmp_path / "exported", "--backend", "inference", "--pictures", 6),
+        *("streaming", "--model_dir", tmp_path / "exported", "--backend", "inference", "--num_images", 6),
         *("--size", 64, 32, "--threads", 1, "--save_dir", tmp_path),
     )
     (figure,) = read_report(tmp_path, "streaming")
@@ -203,6 +203,6 @@ def test_streaming(tmp_path):
 @pytest.mark.slow
 def test_watching(tmp_path):
     config = write_config(write_dataset(tmp_path / "data", count=4), **SANET)
-    run_benchmark("watching", "--config", config, "--pictures", 3, "--runs", 2, "--save_dir", tmp_path)
+    run_benchmark("watching", "--config", config, "--num_images", 3, "--runs", 2, "--save_dir", tmp_path)
     (figure,) = read_report(tmp_path, "watching")
-    assert figure["pictures"] == 3 and min(figure["plain"], figure["watched"], figure["ratio"]) > 0
+    assert figure["images"] == 3 and min(figure["plain"], figure["watched"], figure["ratio"]) > 0

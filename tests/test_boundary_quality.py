@@ -82,7 +82,7 @@ def test_a_perfect_prediction_scores_one():
 
 
 def test_by_hand():
-    """A vertical edge, predicted one pixel too far to the right, in a picture of 4 rows and 10 columns."""
+    """A vertical edge, predicted one pixel too far to the right, in an image of 4 rows and 10 columns."""
     label = np.repeat(np.arange(10)[None, None] >= 4, 4, axis=1).astype("int64")
     pred = np.roll(label, 1, axis=2)
     pred[..., 0] = 0
@@ -132,7 +132,7 @@ def test_wrong_widths_are_quoted(widths):
 
 
 class Pictures(paddle.io.Dataset):
-    """Pictures whose channels are the logits, and their labels, as PaddleSeg's data sets return them."""
+    """Images whose channels are the logits, and their labels, as PaddleSeg's data sets return them."""
 
     num_classes, ignore_index = K, 255
 

@@ -39,7 +39,7 @@ def save_label(array, path, **options):
 
 @pytest.fixture
 def root(tmp_path):
-    """A faultless data set: four pictures of all classes with an ignored corner in train, two in val."""
+    """A faultless data set: four images of all classes with an ignored corner in train, two in val."""
     for split, count in (("train", 4), ("val", 2)):
         for folder in ("images", "labels"):
             (tmp_path / folder / split).mkdir(parents=True)
@@ -173,14 +173,14 @@ MISTAKES = {
     "JPEG label": (labels_elsewhere("1.jpg"), [("label_lossy", "labels/train/1.jpg")]),
     "other size": (edit_label(lambda label: label[:-1]), [("size_mismatch", LABEL)]),
     "missing label": (lambda root: (root / LABEL).unlink(), [("label_missing", LABEL)]),
-    "missing picture": (lambda root: (root / IMAGE).unlink(), [("image_missing", IMAGE)]),
-    "not a picture": (lambda root: (root / IMAGE).write_text("<html>404</html>"), [("image_unreadable", IMAGE)]),
+    "missing image": (lambda root: (root / IMAGE).unlink(), [("image_missing", IMAGE)]),
+    "not an image": (lambda root: (root / IMAGE).write_text("<html>404</html>"), [("image_unreadable", IMAGE)]),
     "empty file": (lambda root: (root / IMAGE).write_bytes(b""), [("image_unreadable", IMAGE)]),
-    "truncated picture": (lambda root: os.truncate(root / IMAGE, 2000), [("image_unreadable", IMAGE)]),
+    "truncated image": (lambda root: os.truncate(root / IMAGE, 2000), [("image_unreadable", IMAGE)]),
     "truncated label": (lambda root: os.truncate(root / LABEL, 300), [("label_unreadable", LABEL)]),
     "bomb": (lambda root: (root / IMAGE).write_bytes(png_with_size(30000, 30000)), [("too_large", IMAGE)]),
     "smaller bomb": (lambda root: (root / LABEL).write_bytes(png_with_size(14000, 14000)), [("too_large", LABEL)]),
-    "16-bit picture": (
+    "16-bit image": (
         edit_image(lambda i: Image.fromarray(np.array(i)[..., 0] * np.uint16(256))),
         [("image_channels", IMAGE)],
     ),
@@ -201,9 +201,9 @@ MISTAKES = {
     ),
     "no list": (
         lambda root: (root / "train.txt").unlink(),
-        [("list_missing", "train.txt"), ("no_pictures", "train.txt")],
+        [("list_missing", "train.txt"), ("no_images", "train.txt")],
     ),
-    "empty list": (edit_list(lambda lines: []), [("no_pictures", "train.txt")]),
+    "empty list": (edit_list(lambda lines: []), [("no_images", "train.txt")]),
 }
 
 
@@ -259,8 +259,8 @@ def test_files_elsewhere_are_read_as_in_training(root, tmp_path_factory):
     problems, findings = problems_of(splits)
     assert problems == []
     report = make_report(splits, findings, problems)
-    assert [split["pictures_outside"] for split in report["splits"].values()] == [2, 0]
-    assert "note: 2 pictures or their labels lie outside of dataset_root" in summary(report)
+    assert [split["images_outside"] for split in report["splits"].values()] == [2, 0]
+    assert "note: 2 images or their labels lie outside of dataset_root" in summary(report)
     training = Dataset("train", str(link), [Normalize()], NUM_CLASSES, train_path=str(root / "train.txt"))
     assert [training[i]["img"].shape for i in (1, 2)] == [(3, SIZE[1], SIZE[0])] * 2
 
@@ -306,7 +306,7 @@ def test_folders_without_partner(tmp_path):
     assert [(problem.kind, os.path.basename(problem.file)) for problem in problems] == [
         ("label_missing", "aachen_1_leftImg8bit.png"),
         ("image_missing", "aachen_2_gtFine_labelTrainIds.png"),
-        ("no_pictures", tmp_path.name),
+        ("no_images", tmp_path.name),
     ]
 
 
@@ -332,7 +332,7 @@ def test_a_data_set_that_reads_labels_in_a_way_of_its_own(tmp_path, run_tool):
 
 
 def test_class_figures_by_hand(root):
-    """Two pictures of 1200 pixels: 300 of class 0 and 900 of class 1; 480 of class 0, 120 of class 2, 600 ignored."""
+    """Two images of 1200 pixels: 300 of class 0 and 900 of class 1; 480 of class 0, 120 of class 2, 600 ignored."""
     (root / "train.txt").write_text("".join(f"images/train/{i}.png labels/train/{i}.png\n" for i in range(2)))
     pixels = np.repeat(np.uint8([0, 1]), (300, 900)), np.repeat(np.uint8([0, 2, 255]), (480, 120, 600))
     for i, label in enumerate(pixels):
@@ -341,10 +341,10 @@ def test_class_figures_by_hand(root):
     problems, findings = problems_of(splits)
     train = make_report(splits, findings, problems)["splits"]["train"]
     shares = (780 / 1800, 900 / 1800, 120 / 1800, 0)
-    frequencies = (780 / 1800, 900 / 1200, 120 / 600)  # of the pixels of the pictures that hold the class
+    frequencies = (780 / 1800, 900 / 1200, 120 / 600)  # of the pixels of the images that hold the class
     expected = {
         "pixel_share": shares,
-        "picture_share": (1, 0.5, 0.5, 0),
+        "image_share": (1, 0.5, 0.5, 0),
         "median_frequency_weight": (*(frequencies[0] / f for f in frequencies), 1),
         "enet_weight": [1 / np.log(1.02 + share) for share in shares],
     }
@@ -385,7 +385,7 @@ def run_tool(monkeypatch, tmp_path, capsys):
 def test_tool_on_a_faultless_folder(root, run_tool):
     status, out, _, _, page = run_tool(str(root), "--num_classes", "19")
     assert status == 0
-    assert "train: 4 pictures" in out and "no problems found" in out
+    assert "train: 4 images" in out and "no problems found" in out
     assert "No problems found" in page
 
 
@@ -422,11 +422,11 @@ def test_page_renders_in_a_browser(root, run_tool, tmp_path, width):
     html, shot = browse((tmp_path / "report/report.html").as_uri(), tmp_path, width)
     assert KINDS["label_rgb"][1] in html and "18 a class with a long name 18" in html
     assert_fits(shot)
-    assert count_colours(shot) > 500  # pictures of what is wrong
+    assert count_colours(shot) > 500  # images of what is wrong
 
 
 def test_tool_leaves_out_kinds_on_request(root, run_tool):
-    MISTAKES["16-bit picture"][0](root)
+    MISTAKES["16-bit image"][0](root)
     assert run_tool(str(root), "--num_classes", "19")[0] == 1
     assert run_tool(str(root), "--num_classes", "19", "--ignore", "image_channels")[0] == 0
 
@@ -451,4 +451,4 @@ def test_wrong_flags_are_one_line(root, run_tool, flags, message):
 def test_real_camvid_has_no_problems(shared, run_tool):
     status, out, *_ = run_tool(str(shared / "data/camvid"), "--type", "camvid")
     assert status == 0, out
-    assert "train: 367 pictures, 367 with usable labels" in out and "test: 233 pictures" in out
+    assert "train: 367 images, 367 with usable labels" in out and "test: 233 images" in out

@@ -111,7 +111,7 @@ def picture(predictions, number):
 
 def test_missing_prediction_is_named(root, predictions):
     picture(predictions, 3).unlink()
-    with pytest.raises(UserError, match="1 of 5 pictures have no prediction, e.g. valville_000003_000019"):
+    with pytest.raises(UserError, match="1 of 5 images have no prediction, e.g. valville_000003_000019"):
         read(predictions, root)
 
 
@@ -124,7 +124,7 @@ def test_second_prediction_is_named(root, predictions):
 @pytest.mark.parametrize("name", ["ulm_000000_000019.png", "notes.png", "valville_000003_0000191.png"])
 def test_prediction_of_no_scene_is_named(root, predictions, name):
     shutil.copy(picture(predictions, 3), predictions / name)
-    with pytest.raises(UserError, match=f"{name}: belongs to no picture"):
+    with pytest.raises(UserError, match=f"{name}: belongs to no image"):
         read(predictions, root)
 
 
@@ -153,7 +153,7 @@ def test_damaged_prediction_is_named(root, predictions):
 
 def test_size_of_the_picture_is_demanded(root, predictions, tmp_path):
     Image.fromarray(np.zeros((32, 128), np.uint8)).save(picture(predictions, 2))
-    with pytest.raises(UserError, match="valville_000002.*is 128 x 32, its picture 128 x 64"):
+    with pytest.raises(UserError, match="valville_000002.*is 128 x 32, its image 128 x 64"):
         make_submission(find_scenes(root, "val"), read(predictions, root), str(tmp_path / "out"))
     assert not list((tmp_path / "out").glob("submission.*"))
 
@@ -201,7 +201,7 @@ def archive_of(tmp_path, members):
             lambda members: members.update(
                 {"a/valville_000002_000019_b.png": members.pop("valville_000001_000019.png")}
             ),
-            "of one more picture",
+            "of one more image",
         ),
         (lambda members: members["valville_000001_000019.png"].fill(0), r"000001.*holds \[0\]"),
     ],

@@ -28,7 +28,7 @@ def test_table():
 
 
 def test_nothing_to_rank():
-    with pytest.raises(UserError, match="all of the 2 pictures or in none"):
+    with pytest.raises(UserError, match="all of the 2 images or in none"):
         precision_table(np.zeros((2, 3)), np.array([[1, 1, 0]] * 2), NAMES)
 
 

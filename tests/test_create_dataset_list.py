@@ -59,7 +59,7 @@ def test_a_missing_label_does_not_shift_the_others(create_lists, tmp_path):
     assert status == 1
     assert err.splitlines()[-2:] == [
         "leftImg8bit/train/aachen/aachen_1_leftImg8bit.png: has no label",
-        "gtFine/train/zurich/zurich_5_gtFine_labelTrainIds.png: has no picture",
+        "gtFine/train/zurich/zurich_5_gtFine_labelTrainIds.png: has no image",
     ]
     assert lists(tmp_path)["train.txt"] == [
         "leftImg8bit/train/bonn/bonn_2_leftImg8bit.png,gtFine/train/bonn/bonn_2_gtFine_labelTrainIds.png"
@@ -130,7 +130,7 @@ def test_folders_that_are_links(create_lists, tmp_path):
 
 
 def test_nothing_found(create_lists, tmp_path):
-    for flags, message in (((), "found no pictures in images"), (("--type", "gtav"), "found no folders images")):
+    for flags, message in (((), "found no images in images"), (("--type", "gtav"), "found no folders images")):
         status, _, err = create_lists(*flags)
         assert status == 1 and err.startswith("error: ") and message in err and err.count("\n") == 1
 

@@ -141,7 +141,7 @@ def save_pair(image_path, label_path, seed=0, size=(HEIGHT, WIDTH)):
 
 @pytest.fixture
 def listed(tmp_path):
-    """A CamVid with lists of one picture."""
+    """A CamVid with lists of one image."""
     for split in ("train", "val", "test"):
         save_pair(tmp_path / f"{split}/a.png", tmp_path / f"{split}annot/a.png")
         (tmp_path / f"{split}.txt").write_text(f"{split}/a.png {split}annot/a.png\n")
@@ -182,7 +182,7 @@ class TestFiles:
         (tmp_path / "labels/00003.png").unlink()
         (tmp_path / "images/00004.png").unlink()
         assert len(GTAV([], str(tmp_path))) == 0
-        assert len(warnings) == 1 and "skipped 2 blank pictures and 2 files without partner" in warnings[0]
+        assert len(warnings) == 1 and "skipped 2 blank images and 2 files without partner" in warnings[0]
         assert [names(GTAV([], str(tmp_path), split)) for split in ("val", "test")] == [
             ["00005", "00006"],
             ["00007", "00008"],

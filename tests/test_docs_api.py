@@ -50,7 +50,7 @@ def test_every_public_name_is_on_a_page_under_its_own_words(name):
 
 
 def is_computed(part):
-    """Whether pictures or maps go through it."""
+    """Whether images or maps go through it."""
     return not inspect.isclass(part) or issubclass(part, nn.Layer)
 
 

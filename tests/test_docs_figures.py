@@ -14,7 +14,7 @@ import tables  # noqa: E402
 
 QUOTED = json.loads((ROOT / "docs" / "quoted.json").read_text())
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
-UNIT = r"%|ms\b|µs|s\b|GB\b|MB\b|seconds|minutes|hours|times as|pictures a second|points|秒|分钟|毫秒|倍"
+UNIT = r"%|ms\b|µs|s\b|GB\b|MB\b|seconds|minutes|hours|times as|images a second|points|秒|分钟|毫秒|倍"
 MEASURED = re.compile(
     rf"(?<![\w.,]){NUMBER}\s?(?:{UNIT})"  # with a unit
     rf"|\b(?:mIoU|IoU|accuracy|precision)\b[^\d|.;:`]{{1,20}}{NUMBER}(?!\w)"  # after the name of a score

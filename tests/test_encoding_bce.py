@@ -12,7 +12,7 @@ CLASSES = 6
 
 
 def reference(logits, labels, ignore_index=255):
-    """The mean over pictures with a valid pixel, in float64."""
+    """The mean over images with a valid pixel, in float64."""
     losses = []
     for z, label in zip(logits.astype("float64"), labels):
         present = set(label.ravel().tolist()) - {ignore_index}
@@ -91,7 +91,7 @@ def test_reductions_agree():
 @pytest.mark.parametrize("batch", [1, 4])
 def test_value_and_gradient_are_paddlesegs(batch):
     logits, labels = draw(batch)
-    labels[:, 0, 0] = 0  # PaddleSeg's counts pictures without a valid pixel
+    labels[:, 0, 0] = 0  # PaddleSeg's counts images without a valid pixel
     results = []
     for loss in (EncodingBCELoss(CLASSES), SECrossEntropyLoss()):
         leaf = paddle.to_tensor(logits, stop_gradient=False)

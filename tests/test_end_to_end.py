@@ -51,7 +51,7 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """8 pictures to train on and 3 to evaluate on, blocks of flat colours with noise."""
+    """8 images to train on and 3 to evaluate on, blocks of flat colours with noise."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for split, count in (("train", 8), ("val", 3)):
@@ -157,7 +157,7 @@ BAD_CONFIGS = {
     "list": ({"list": None}, "gone.txt: there is no such file"),
     "fields": ({"list": "images/train0.png labels/train0.png 3"}, "list.txt, line 1: 3 fields"),
     "label": ({"list": "images/train0.png labels/gone.png"}, "labels/gone.png: listed, but there is no such file"),
-    "image": ({"list": "broken.png labels/train0.png"}, "broken.png: not a readable picture"),
+    "image": ({"list": "broken.png labels/train0.png"}, "broken.png: not a readable image"),
     "size": ({"list": "small.png labels/train0.png"}, "96x64 pixels, but its image"),
 }
 
@@ -176,7 +176,7 @@ def test_bad_input_ends_in_one_line(case, num_workers, data, tmp_path):
     if "list" in changes:
         config["train_dataset"]["train_path"] = str(tmp_path / ("list.txt" if changes["list"] else "gone.txt"))
         (tmp_path / "list.txt").write_text(f"{changes['list']}\n" * 4)
-        (data / "broken.png").write_text("not a picture")
+        (data / "broken.png").write_text("not an image")
         Image.new("RGB", (40, 30)).save(data / "small.png")
     else:
         config.update(changes)

@@ -89,7 +89,7 @@ def test_heat_has_the_size_of_the_picture_whatever_the_transforms_do(linear, ima
 
 def test_regions_end_at_the_picture():
     assert box_region((4, 5), -2, 1, 2, 99).tolist() == [[False] * 5] + [[True, True, False, False, False]] * 3
-    with pytest.raises(ValueError, match="x 7 to 8, y 0 to 1 lies outside the picture of 5x4"):
+    with pytest.raises(ValueError, match="x 7 to 8, y 0 to 1 lies outside the image of 5x4"):
         box_region((4, 5), 7, 0, 8, 1)
 
 
@@ -161,7 +161,7 @@ def test_every_network(tmp_path, network, capsys):
     write_dataset(tmp_path, count=1)
     flags = {"config": write_config(tmp_path, **network), "save_dir": tmp_path / "out"}
     assert run_tool("heat_map", list_layers=True, **flags) == 0
-    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "for a picture of 256x256" in line]
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "for an image of 256x256" in line]
     assert run_tool("heat_map", image_path=tmp_path / "images", classes=["0", "class 2"], **flags) == 0
     drawn = sorted(path.name for path in (tmp_path / "out/p0").iterdir())
     assert drawn == ["cam_class_0.png", "cam_class_2.png", "probability_class_0.png", "probability_class_2.png"]
@@ -186,4 +186,4 @@ def test_wrong_flags_are_told(tmp_path):
         run_tool("heat_map", layer="nothing", **flags)
     with pytest.raises(UserError, match="class 9"):
         run_tool("heat_map", classes=[9], **flags)
-    assert run_tool("heat_map", pixel=[500, 0], **flags) == 1  # outside of this picture, not of every one
+    assert run_tool("heat_map", pixel=[500, 0], **flags) == 1  # outside of this image, not of every one

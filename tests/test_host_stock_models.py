@@ -61,8 +61,8 @@ def test_relax_boundary_loss_away_from_boundaries_is_cross_entropy(everything, l
     labels = paddle.full([2, 12, 16], 2, dtype="int64")
     loss = losses.RelaxBoundaryLoss()(logits, labels)
     pixel = F.cross_entropy(logits, labels, axis=1, reduction="none").numpy().reshape(2, 12, 16)
-    # the rim of the picture borders on nothing, which counts as another label; border weights of the whole batch
-    # meet each picture's own loss, hence both sums over the batch
+    # the rim of the image borders on nothing, which counts as another label; border weights of the whole batch
+    # meet each image's own loss, hence both sums over the batch
     assert float(loss) == pytest.approx(2 * pixel.sum() / (12 * 16 + 1), rel=1e-4)
     assert has_a_gradient(loss, logits)
 

@@ -151,7 +151,7 @@ HARMFUL_BYTES = {
     "nothing": b"",
     "zeros": bytes(1000),
     "a text": b"weights",
-    "a picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
+    "an image": b"\x89PNG\r\n\x1a\n" + bytes(100),
 }
 
 

@@ -1,4 +1,4 @@
-"""Pictures and labels from strangers: cut short, with bytes flipped, with headers that lie.
+"""Images and labels from strangers: cut short, with bytes flipped, with headers that lie.
 
 Each is read as usual or refused in one line; none hangs, takes much memory or leaves a file behind.
 `record_property("cases", n)` tells tests/reliability.py how many hostile files a test made.
@@ -121,7 +121,7 @@ def test_real_pictures_of_one_colour_pass(kind, mode, tmp_path):
     assert read_image(path).shape == (2000, 3000, 3)
 
 
-# ----------------------------------------------------------------------------------------------- damaged pictures
+# ----------------------------------------------------------------------------------------------- damaged images
 
 
 def encoded(kind):
@@ -143,7 +143,7 @@ def test_pictures_cut_short_anywhere(kind, tmp_path, record_property):
 
 
 def test_a_photograph_with_a_thumbnail_and_a_film_is_whole(tmp_path):
-    """Both hold marks of JPEG: one before the picture, one after it."""
+    """Both hold marks of JPEG: one before the image, one after it."""
     thumbnail, path = encoded("jpg"), tmp_path / "a.jpg"
     application = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     whole = b"\xff\xd8" + application + encoded("jpg")[2:]
@@ -178,7 +178,7 @@ def test_check_dataset_gets_over_damaged_pictures(data, record_property):
     (split,) = find_splits([{**settings, "num_classes": 4}])
     path = data / "images/p0.png"
     exif = Image.Exif()
-    exif[0x0112], exif[0x010E] = 6, "a picture"
+    exif[0x0112], exif[0x010E] = 6, "an image"
     Image.fromarray(blocks()).save(path, "JPEG", exif=exif)
     whole = path.read_bytes()
     assert "image_rotated" in {problem.kind for problem in inspect(split, split.samples[0]).problems}

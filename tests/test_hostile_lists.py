@@ -155,7 +155,7 @@ def test_lists_of_pictures_to_predict(kind, data, record_property):
 def test_nothing_to_predict(data, record_property):
     (data / "none").mkdir()
     (data / "empty.txt").write_text("\n\n")
-    for name, told in (("none", "none: holds no pictures"), ("empty.txt", "empty.txt: an empty list: write the path")):
+    for name, told in (("none", "none: holds no images"), ("empty.txt", "empty.txt: an empty list: write the path")):
         with pytest.raises(UserError, match=told):
             list_images(str(data / name))
     record_property("cases", 2)

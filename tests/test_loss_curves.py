@@ -1,7 +1,7 @@
 """Twenty iterations of one recipe of each family, from its YAML: network, losses, optimizer and schedule together.
 
 The curves in data/loss_curves.json were recorded with Paddle 2.6 by ``python tests/test_loss_curves.py``. Parameters
-and pictures follow from names, so that neither a random generator nor a data set is needed.
+and images follow from names, so that neither a random generator nor a data set is needed.
 """
 
 import json

@@ -63,7 +63,7 @@ def mixed_precision(monkeypatch):
 
 
 def heads_and_outputs(config, num_classes, side, pictures):
-    """Leaves (pictures, C, side, side), or (pictures, C) of a presence; the network's outputs, made of them."""
+    """Leaves (images, C, side, side), or (images, C) of a presence; the network's outputs, made of them."""
     model, random = config.model_cfg, np.random.default_rng(0)
 
     def leaf(*shape):

@@ -112,7 +112,7 @@ def test_what_cannot_be_told_apart_is_refused(tmp_path):
     make_picture(make_label(0)).save(tmp_path / "images/a.png")
     with pytest.raises(UserError, match="images/a.png and images/a.jpg would share a label"):
         find_own_data(str(tmp_path))
-    with pytest.raises(UserError, match="found 1 pictures but no labels"):
+    with pytest.raises(UserError, match="found 1 images but no labels"):
         find_own_data(str(tmp_path / "labels"))
 
 
@@ -151,8 +151,8 @@ def test_labelme_with_own_numbering_ignores_what_no_shape_covers(tmp_path, new_c
     [
         (lambda content: content["shapes"][0].update(shape_type="line"), "shape 1 (thing 1): a line has no area"),
         (lambda content: content["shapes"][1].update(points=[[1, 2]]), "shape 2 (thing 2): a polygon of 1 points"),
-        (lambda content: content["shapes"][1]["points"].append([1e12, 0]), "points are far outside of the picture"),
-        (lambda content: content.update(imageWidth=64, imageHeight=96), "drawn on 64x96 pixels, but its picture has"),
+        (lambda content: content["shapes"][1]["points"].append([1e12, 0]), "points are far outside of the image"),
+        (lambda content: content.update(imageWidth=64, imageHeight=96), "drawn on 64x96 pixels, but its image has"),
         (lambda content: content["shapes"][2].pop("points"), "not labelme's JSON: KeyError, 'points'"),
     ],
 )
@@ -251,7 +251,7 @@ def test_ignored_kinds_leave_the_pictures_out(tmp_path, new_config):
         (["--split", 0.8, 0.1], "--split 0.8 0.1: give shares of train, val"),
         (["--split", 1, 0], "--split 1.0 0.0: give shares"),
         (["--iters", 0], "--iters 0: expected at least 1"),
-        (["--batch_size", 11], "--batch_size 11: there are only 10 training pictures"),
+        (["--batch_size", 11], "--batch_size 11: there are only 10 training images"),
         (["--crop_size", 0, 3], "--crop_size"),
         (["--ignore", "blanks"], "--ignore blanks: expected one of"),
     ],
@@ -325,7 +325,7 @@ def test_lists_may_name_files_elsewhere(tmp_path, new_config, capsys):
     for split, numbers in (("train", range(8)), ("val", (8, 9))):
         (root / f"{split}.txt").write_text("".join(f"../photos/p{i}.jpg masks/p{i}.png\n" for i in numbers))
     status, path = new_config(root)
-    assert status == 0 and "note: 8 pictures or their labels lie outside" in capsys.readouterr().out
+    assert status == 0 and "note: 8 images or their labels lie outside" in capsys.readouterr().out
     assert SegBuilder(Config(str(path))).train_dataset[0]["img"].shape == (3, 64, 96)
 
 

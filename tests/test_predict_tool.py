@@ -1,4 +1,4 @@
-"""tools/predict.py: PaddleSeg's predict, and exported networks on pictures and videos."""
+"""tools/predict.py: PaddleSeg's predict, and exported networks on images and videos."""
 
 import time
 
@@ -49,7 +49,7 @@ def labels(folder, name):
 
 
 def test_unreadable_pictures_are_named_and_the_rest_is_done(data, trained, exported, tmp_path, capsys):
-    pictures = tmp_path / "pictures" / "deeper"
+    pictures = tmp_path / "images" / "deeper"
     pictures.mkdir(parents=True)
     good = (data / "images/p0.png").read_bytes()
     for name, content in (("good.png", good), ("text.png", b"text"), ("cut.png", good[:2000])):
@@ -99,9 +99,9 @@ def test_colours_of_the_data_set_and_a_legend(data, trained, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["tif", "TIFF", "webp"])
 def test_tiff_and_webp(data, trained, tmp_path, suffix):
-    (tmp_path / "pictures").mkdir()
-    Image.open(data / "images/p0.png").save(tmp_path / f"pictures/p.{suffix}")
-    for pictures in (tmp_path / "pictures", tmp_path / f"pictures/p.{suffix}"):
+    (tmp_path / "images").mkdir()
+    Image.open(data / "images/p0.png").save(tmp_path / f"images/p.{suffix}")
+    for pictures in (tmp_path / "images", tmp_path / f"images/p.{suffix}"):
         assert run_tool("predict", image_path=pictures, save_dir=tmp_path / "out", **trained) == 0
     assert outputs(tmp_path / "out") == [f"added_prediction/p.{suffix}", "pseudo_color_prediction/p.png"]
 
@@ -239,7 +239,7 @@ def test_a_video_that_cannot_be_written_is_told(tmp_path, monkeypatch):
             {"image_path": "{data}/broken.mp4", "backend": "inference", "model_dir": "{exported}"},
             "broken.mp4: not a video",
         ),
-        ({"image_path": "{data}/broken.mp4", "legend": True}, "--legend is for pictures, not for videos"),
+        ({"image_path": "{data}/broken.mp4", "legend": True}, "--legend is for images, not for videos"),
     ],
 )
 def test_wrong_flags(data, trained, exported, flags, message, tmp_path):
@@ -288,7 +288,7 @@ def test_lanes_share_the_threads():
         opened.clear()
         lanes = Lanes(open_session, threads)
         assert lanes.workers == workers
-        assert lanes("a picture") == lanes("a picture") == "a picture"
+        assert lanes("an image") == lanes("an image") == "an image"
         assert opened == [each]  # one session for this thread, however often it calls
 
 

@@ -75,16 +75,16 @@ def test_16_bits_are_read_as_those_of_a_file(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    "picture, told",
+    "image, told",
     [
         (np.zeros((4, 5, 3), np.float32), r"float32 of shape \(4, 5, 3\)"),
         (np.zeros((4, 5), np.uint8), r"uint8 of shape \(4, 5\)"),
-        (7, "picture is int"),
+        (7, "image is int"),
     ],
 )
-def test_what_is_no_picture_is_told(predictor, picture, told):
+def test_what_is_no_picture_is_told(predictor, image, told):
     with pytest.raises(ValueError, match=told):
-        predictor(picture)
+        predictor(image)
 
 
 def test_what_a_model_path_names(run_folder, tmp_path):
@@ -149,13 +149,13 @@ from paddleseg_ext import BoundaryAwareOhemCrossEntropyLoss, BoundaryBCELoss, SA
 network = SANet(num_classes=19, outputs=["main", "boundary", "boundary_aware"])
 optimizer = paddle.optimizer.AdamW(1e-3, parameters=network.parameters())
 losses = [paddle.nn.CrossEntropyLoss(axis=1, ignore_index=255), BoundaryBCELoss(), BoundaryAwareOhemCrossEntropyLoss()]
-pictures, labels = paddle.randn([2, 3, 128, 256]), paddle.randint(0, 19, [2, 128, 256])
+images, labels = paddle.randn([2, 3, 128, 256]), paddle.randint(0, 19, [2, 128, 256])
 
-total = sum(loss(logits, labels) for loss, logits in zip(losses, network(pictures)))  # one training step
+total = sum(loss(logits, labels) for loss, logits in zip(losses, network(images)))  # one training step
 total.backward()
 optimizer.step()
 network.eval()
-classes = network(pictures)[0].argmax(axis=1)  # (2, 128, 256)
+classes = network(images)[0].argmax(axis=1)  # (2, 128, 256)
 """
 
 

@@ -124,7 +124,7 @@ def test_two_nodes_train_by_the_tool(tmp_path, record_property):
     flags = ["--config", STREET, "--device", "cpu", "--batch_size", 1, "--iters", 4, "--log_iters", 1, "--do_eval"]
     first, second = launch(tmp_path, 2, ROOT / "tools" / "train.py", *flags, "--save_dir", "output")
     assert "iter: 4/4" not in second  # the first process of all reports
-    assert "epoch: 2, iter: 4/4" in first  # an epoch of 4 pictures is 2 iterations: the nodes share them
+    assert "epoch: 2, iter: 4/4" in first  # an epoch of 4 images is 2 iterations: the nodes share them
     assert (tmp_path / "output" / "iter_4" / "model.pdopt").is_file()
     assert "[EVAL] #Images: 4 mIoU" in first
     record_property("cases", 4)
@@ -142,7 +142,7 @@ def test_every_parameter_gets_a_gradient(name, labels, record_property):
     """Paddle's data parallel training stops at the second step otherwise."""
     network, losses = network_of(name)
     labels = paddle.randint(0, 19, [2, 64, 64]) if labels == "valid" else paddle.full([2, 64, 64], 255, "int64")
-    edges = paddle.where(labels == 255, labels, labels % 2)  # as the padding of pictures has them
+    edges = paddle.where(labels == 255, labels, labels % 2)  # as the padding of images has them
     logits = network(paddle.randn([2, 3, 64, 64]))
     loss_computation = sys.modules["paddleseg.core.train"].loss_computation
     loss = sum(loss_computation(logits, labels, edges, losses))

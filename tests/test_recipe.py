@@ -87,7 +87,7 @@ def test_labels_of_the_authors_logits(recipe):
 
 def write_picture(path, height, width):
     """Blocks of colours with some noise, as PNG."""
-    random = random_of("recipe picture")
+    random = random_of("recipe image")
     blocks = random.integers(0, 230, (-(-height // 16), -(-width // 16), 3)).repeat(16, 0).repeat(16, 1)
     picture = (blocks[:height, :width] + random.integers(0, 26, (height, width, 3))).astype(np.uint8)
     Image.fromarray(picture).save(path)
@@ -95,7 +95,7 @@ def write_picture(path, height, width):
 
 
 def labels_by_numpy(network, picture):
-    """Of an RGB picture: normalised and enlarged by NumPy; only the convolutions between are the network's."""
+    """Of an RGB image: normalised and enlarged by NumPy; only the convolutions between are the network's."""
     normalised = ((picture / 255 - MEAN) / DEVIATION).astype(np.float32).transpose(2, 0, 1)
     small = []
     hook = network.main_head.register_forward_post_hook(lambda _, inputs, output: small.append(output.numpy()[0]))
@@ -136,7 +136,7 @@ def exported(weights, tmp_path_factory):
 
 
 def check_tools(weights, exported, picture, expected, folder):
-    """The picture's labels by predict, and by the exported network in ONNX Runtime and Paddle Inference."""
+    """The image's labels by predict, and by the exported network in ONNX Runtime and Paddle Inference."""
     run_tool("predict", config=CONFIG, model_path=weights, image_path=picture, save_dir=folder / "paddle")
     for backend in ("inference", "onnxruntime"):
         run_tool("predict", image_path=picture, save_dir=folder / backend, backend=backend, model_dir=exported)

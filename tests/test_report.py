@@ -20,7 +20,7 @@ from paddleseg_ext.datasets.description import Classes
 
 
 class Page(HTMLParser):
-    """The texts, the addresses and the pictures (alt, src) of a page, and whether its tags are balanced."""
+    """The texts, the addresses and the images (alt, src) of a page, and whether its tags are balanced."""
 
     VOID = {"meta", "img"}
 
@@ -50,7 +50,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     write_dataset(folder, count=4)
     flags = {"config": write_config(folder, **SANET), "image_path": folder / "val.txt", "save_dir": folder / "out"}
-    assert run_tool("report", num_pictures=3, title="A <title> & more", **flags) == 0
+    assert run_tool("report", num_images=3, title="A <title> & more", **flags) == 0
     return folder / "out/report.html"
 
 
@@ -60,7 +60,7 @@ def test_page_is_whole_and_self_contained(report):
     assert page.links and all(link.startswith("data:image/") for link in page.links)
     assert "A <title> & more" in page.texts
     captions = [caption for caption, _ in page.images if caption]
-    for caption in ("picture", "label", "prediction", "errors", "boundary of the label", "predicted boundary"):
+    for caption in ("image", "label", "prediction", "errors", "boundary of the label", "predicted boundary"):
         assert captions.count(caption) == 3
     assert len(captions) > 6 * 3  # heat maps
     assert any(text.startswith("The network was given no weights") for text in page.texts)
@@ -78,7 +78,7 @@ def test_page_shows_the_worst_first(report):
 @at_both_widths
 def test_page_renders_in_a_browser(report, tmp_path, width):
     html, shot = browse(report.as_uri(), tmp_path, width)
-    assert "Pictures, worst first" in html
+    assert "Images, worst first" in html
     assert_fits(shot)
     assert count_colours(shot) > 500  # photographs, not an empty page
 
@@ -124,9 +124,9 @@ def test_unreadable_pictures_are_told(tmp_path, capsys):
     (tmp_path / "images/broken.png").write_bytes(b"nothing")
     flags = {"config": write_config(tmp_path), "save_dir": tmp_path / "out"}
     assert run_tool("report", image_path=tmp_path / "images", **flags) == 1
-    assert "broken.png: not a readable picture" in capsys.readouterr().err
+    assert "broken.png: not a readable image" in capsys.readouterr().err
     assert (tmp_path / "out/report.html").is_file()
-    with pytest.raises(UserError, match="none of the pictures could be read"):
+    with pytest.raises(UserError, match="none of the images could be read"):
         run_tool("report", image_path=tmp_path / "images/broken.png", **flags)
 
 

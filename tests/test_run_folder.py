@@ -97,7 +97,7 @@ def test_the_folder_tells_what_was_run(config_path, tmp_path, monkeypatch, logge
     assert (tmp_path / "classes.txt").read_text().splitlines()[:2] == ["ground 1 2 3", "water 0 128 0"]
     (run,) = yaml.safe_load((tmp_path / "run.yml").read_text())
     assert run["command"] == "python tools/train.py --config 'my config.yml'"
-    assert run["data"] == {"train_dataset": "Dataset, 2 pictures"} and run["classes"] == NUM_CLASSES
+    assert run["data"] == {"train_dataset": "Dataset, 2 images"} and run["classes"] == NUM_CLASSES
     assert run["versions"]["paddleseg"] and "resumed_from" not in run
 
     start(config_path, tmp_path, resume_model=f"{tmp_path}/iter_1", batch_size=2)

@@ -40,9 +40,9 @@ def save(array):
 CLASSES = np.zeros((12, 16), np.uint8)
 TRAPS = {
     "out of range": (save(CLASSES + np.uint8(200)), "labels/p1.png: .* (200, where classes are 0 to 3)"),
-    "RGB": (save(np.zeros((12, 16, 3), np.uint8)), "labels/p1.png: The label is a colour picture"),
+    "RGB": (save(np.zeros((12, 16, 3), np.uint8)), "labels/p1.png: The label is a colour image"),
     "16 bits": (save(CLASSES.astype(np.uint16)), "labels/p1.png: The label has more than 8 bits"),
-    "rotated": (rotated, "images/p1.png: The picture has an EXIF rotation"),
+    "rotated": (rotated, "images/p1.png: The image has an EXIF rotation"),
     "other size": (save(CLASSES[:-1]), "labels/p1.png: 16x11 pixels, but its image"),
 }
 

@@ -131,7 +131,7 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_a_yaml_without_a_backbone(tmp_path):
-    """PaddleSeg's builder gives such a model the channels of the pictures."""
+    """PaddleSeg's builder gives such a model the channels of the images."""
     path = tmp_path / "a.yml"
     base = Path(__file__).parents[1] / "configs/_base_/camvid.yml"
     path.write_text(f"_base_: {base}\nmodel: {{type: SANet}}\n")

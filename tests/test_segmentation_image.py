@@ -42,12 +42,12 @@ def test_every_network_and_output(tmp_path, network, output):
     assert colour.shape == (64, 96, 3)
     assert {tuple(pixel) for pixel in colour[..., ::-1].reshape(-1, 3)} <= {tuple(entry) for entry in palette}
     assert blended.shape[0] > 64 and blended.shape[1] == 96
-    assert beside.shape[1] > 4 * 96  # picture, label, prediction, overlay
+    assert beside.shape[1] > 4 * 96  # image, label, prediction, overlay
 
 
 def test_odd_files_do_not_stop_the_rest(tmp_path, capsys):
     write_dataset(tmp_path / "data", count=1)
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
     good = {
         "sixteen bits.png": noise.astype(np.uint16) * 257,
@@ -197,7 +197,7 @@ def test_legend_names_what_is_there_and_panels_stand_side_by_side(classes):
     strip = add_legend(image, labels, classes)[20:]
     has_colour = [(strip == colour[::-1]).all(axis=-1).any() for colour in classes.colours[:2]]
     assert has_colour == [False, True]
-    beside = panel({"picture": image, "label": image, "prediction": image})
+    beside = panel({"image": image, "label": image, "prediction": image})
     titles, pictures = beside[:-20], beside[-20:]
     assert pictures.shape == (20, 3 * 200 + 2 * 2, 3)
     assert all((titles[:, x : x + 200] < 100).any() for x in (0, 202, 404))  # ink above each
@@ -257,7 +257,7 @@ def test_memory_does_not_grow_over_200_pictures(tmp_path):
         resident.append(pages * resource.getpagesize() / 2**20)
 
     assert for_each_picture(list_pictures(str(tmp_path)), work) == 0
-    assert max(resident[100:]) - max(resident[20:100]) < 5  # MiB; a picture and its logits are 3
+    assert max(resident[100:]) - max(resident[20:100]) < 5  # MiB; an image and its logits are 3
 
 
 class ListOutput(nn.Layer):

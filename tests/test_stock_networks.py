@@ -1,4 +1,4 @@
-"""PaddleSeg's own networks through every tool: untrained, on four small pictures."""
+"""PaddleSeg's own networks through every tool: untrained, on four small images."""
 
 import json
 

@@ -96,7 +96,7 @@ def test_an_interrupted_data_set_is_finished(street, tmp_path):
     make(root)
     assert contents(root) == complete and not list(root.rglob("*.part"))
     kept = [path for path, stamp in stamps.items() if path.stat().st_mtime_ns == stamp]
-    assert len(kept) >= len(complete) - 3  # of one picture at most were files written again
+    assert len(kept) >= len(complete) - 3  # of one image at most were files written again
 
 
 def test_other_settings_replace_the_data_set(tmp_path):
@@ -137,7 +137,7 @@ def test_bad_settings_are_named(tmp_path):
 
 
 def test_pictures_are_those_drawn_before():
-    """A change of the drawing code that is meant to change no picture changes none."""
+    """A change of the drawing code that is meant to change no image changes none."""
     digest = hashlib.sha256()
     for index in range(CYCLE):
         for pixels in draw_picture(7, "val", index, (128, 64)):

@@ -33,7 +33,7 @@ ITERATIONS = 24
 
 
 class Noise(paddle.io.Dataset):
-    """Pictures that are drawn anew at every reading."""
+    """Images that are drawn anew at every reading."""
 
     num_classes = CLASSES
     ignore_index = 255
@@ -91,7 +91,7 @@ def test_the_first_loss_that_is_no_number_stops_the_run(value, tmp_path):
         run_trainer(tmp_path, loss=FailingLoss(at=3, value=value))
     order = np.random.RandomState(0).permutation(6)  # Paddle's order of the first epoch
     pictures = ", ".join(f"picture{i}.png" for i in order[4:6])
-    told = f"iteration 3: FailingLoss (number 1 of 1) is {value}; its pictures: {pictures}; lower the learning rate"
+    told = f"iteration 3: FailingLoss (number 1 of 1) is {value}; its images: {pictures}; lower the learning rate"
     assert str(caught.value).startswith(told)
     assert sorted(os.listdir(tmp_path)) == ["iter_2"]
 
@@ -117,7 +117,7 @@ def test_ten_skipped_steps_in_a_row_stop_the_run(tmp_path):
 
 
 def test_less_pictures_than_a_batch(tmp_path):
-    with pytest.raises(UserError, match="1 pictures on 1 devices do not fill a batch of 2: lower batch_size"):
+    with pytest.raises(UserError, match="1 images on 1 devices do not fill a batch of 2: lower batch_size"):
         run_trainer(tmp_path, dataset=Noise(1))
 
 
@@ -126,7 +126,7 @@ def test_less_pictures_than_a_batch(tmp_path):
 def test_a_resumed_sampler_goes_on_with_the_same_batches(data):
     ranks = data.draw(st.integers(1, 3), "ranks")
     batch = data.draw(st.integers(1, 4), "batch size")
-    pictures = data.draw(st.integers(batch * ranks, 20), "pictures")
+    pictures = data.draw(st.integers(batch * ranks, 20), "images")
     start = data.draw(st.integers(0, 30), "iterations before")
     rank = data.draw(st.integers(0, ranks - 1), "rank")
 
@@ -346,7 +346,7 @@ def test_killed_while_saving(tmp_path, record_property):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """EncNet (its auxiliary head drops out) on pictures that are scaled, cropped and flipped at random."""
+    """EncNet (its auxiliary head drops out) on images that are scaled, cropped and flipped at random."""
     root = write_dataset(tmp_path_factory.mktemp("training"), count=7, size=(48, 48))
 
     def dataset(mode, *transforms):

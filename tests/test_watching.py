@@ -119,7 +119,7 @@ def test_an_evaluation_is_shown_and_stays_as_it_was(dataset):
                 0.5 * float(F.cross_entropy(logits, paddle.to_tensor(sample["label"]).astype("int64"), axis=1))
             )
     assert shown["Evaluate/loss"] == pytest.approx(np.mean(values), rel=1e-5)
-    assert [tag for tag, _ in writer.images] == ["Pictures/1 p0", "Pictures/2 p1", "Pictures/3 p3", "Pictures/4 p4"]
+    assert [tag for tag, _ in writer.images] == ["Images/1 p0", "Images/2 p1", "Images/3 p3", "Images/4 p4"]
     assert len(writer.images) == PICTURES
     watch.close()
     assert writer.texts["Best model"] == f"mIoU {expected['mIoU']:.4f} at iteration 20"
@@ -275,7 +275,7 @@ def test_curves_in_a_browser(visualdl, tmp_path, width):
 @at_both_widths
 def test_pictures_in_a_browser(visualdl, tmp_path, width):
     html, shot = browse(f"{visualdl}/sample/image", tmp_path, width, seconds=4)
-    for tag in ("Pictures/1 p0", "Pictures/2 p1", "Pictures/3 p3", "Pictures/4 p4"):
+    for tag in ("Images/1 p0", "Images/2 p1", "Images/3 p3", "Images/4 p4"):
         assert f">{tag}<" in html
     assert 'src="blob:' in html and "Sample: 1/3" in html  # those in view are loaded
     assert count_colours(shot) > 500

@@ -14,7 +14,7 @@ SUBJECTS = {
     "encoding": ("paddleseg_ext.benchmarks.encoding", "EncNet's encoding against PaddleSeg's"),
     "boundary": ("paddleseg_ext.benchmarks.boundary", "labels to boundary targets"),
     "watching": ("paddleseg_ext.benchmarks.watching", "an evaluation that VisualDL shows against a plain one"),
-    "streaming": ("paddleseg_ext.benchmarks.streaming", "a folder of pictures against the bare network"),
+    "streaming": ("paddleseg_ext.benchmarks.streaming", "a folder of images against the bare network"),
 }
 
 

@@ -1,6 +1,6 @@
 """Draw boundaries: as a network predicts them, and as labels hold them.
 
-Writes <save_dir>/probability and overlay (the pixels above --threshold in yellow) for each picture, binary and classes
+Writes <save_dir>/probability and overlay (the pixels above --threshold in yellow) for each image, binary and classes
 (in the colours of the classes) for each label, and panel with them side by side. With --label_path and no
 --image_path, labels alone are drawn, which needs no weights.
 """
@@ -61,7 +61,7 @@ def main(args):
 
     def draw(picture, image):
         probability = boundary_probability(segmenter, image, width)
-        parts = {"picture": image, "predicted": grey(probability)}
+        parts = {"image": image, "predicted": grey(probability)}
         marked = mark_boundary(image, probability > args.threshold)
         write_image(f"{args.save_dir}/probability/{picture.name}.png", parts["predicted"])
         write_image(f"{args.save_dir}/overlay/{picture.name}.png", marked)

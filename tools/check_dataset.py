@@ -1,6 +1,6 @@
-"""Look into every picture and label of a data set and say what is wrong and how to fix it.
+"""Look into every image and label of a data set and say what is wrong and how to fix it.
 
-Prints a summary and writes report.json and report.html (with pictures) to --save_dir. The exit status is 1 when
+Prints a summary and writes report.json and report.html (with images) to --save_dir. The exit status is 1 when
 something is wrong.
 """
 
@@ -23,7 +23,7 @@ def parse_args():
         "--num_classes", type=int, help="number of classes of a custom folder (default: as classes.txt says)"
     )
     parser.add_argument(
-        "--separator", default=" ", help="what separates picture and label in the lists (default: a space)"
+        "--separator", default=" ", help="what separates image and label in the lists (default: a space)"
     )
     parser.add_argument("--save_dir", default="./output/check", help="where the report goes (default: %(default)s)")
     parser.add_argument(

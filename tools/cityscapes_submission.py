@@ -49,7 +49,7 @@ def main(args: argparse.Namespace) -> None:
     evaluation = submission.official_evaluation(scenes) if args.score else None
     predictions = submission.read_predictions(args.predictions, scenes) if args.predictions else predict(args, scenes)
     archive = submission.make_submission(scenes, predictions, args.save_dir)
-    print(f"{archive}: {len(scenes)} pictures, checked")
+    print(f"{archive}: {len(scenes)} images, checked")
     if evaluation is not None:
         for name, iou in submission.score(evaluation, scenes, args.save_dir).items():
             print(f"{name:15s} {iou:.4f}")

@@ -1,6 +1,6 @@
-"""Measure how well the SE branch of a network predicts which classes a picture shows.
+"""Measure how well the SE branch of a network predicts which classes an image shows.
 
-Prints, over the validation set, the average precision of each class beside its prior (the share of pictures that have
+Prints, over the validation set, the average precision of each class beside its prior (the share of images that have
 the class), which is what a constant guess reaches.
 """
 

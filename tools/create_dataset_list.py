@@ -1,6 +1,6 @@
 """Write train.txt, val.txt and test.txt, the file lists of a data set, into its folder.
 
-Pictures and labels are paired by name. Files without a partner are named and left out, and the exit status is 1.
+Images and labels are paired by name. Files without a partner are named and left out, and the exit status is 1.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def parse_args():
         nargs=2,
         default=["images", "annotations"],
         metavar=("IMAGES", "LABELS"),
-        help="the folders of pictures and labels",
+        help="the folders of images and labels",
     )
     parser.add_argument(
         "--second_folder",
@@ -50,7 +50,7 @@ def main(args):
         layout, splits = find_layout(args.dataset_root, args.type), SPLITS
     lines, without_partner = write_lists(args.dataset_root, layout, splits, args.separator)
     if not lines:
-        raise UserError(f"{args.dataset_root}: found no pictures in {layout.images}")
+        raise UserError(f"{args.dataset_root}: found no images in {layout.images}")
     for path, count in lines.items():
         print(f"{path}: {count} lines")
     for complaint in without_partner:

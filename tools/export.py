@@ -34,13 +34,13 @@ def parse_args():
     )
     ours.add_argument(
         "--image_path",
-        help="pictures to check with and to calibrate int8 on (a picture, a folder or a list); without it seeded noise",
+        help="images to check with and to calibrate int8 on (an image, a folder or a list); without it seeded noise",
     )
-    ours.add_argument("--num_calibration", type=int, default=32, help="pictures for int8 (default: %(default)s)")
+    ours.add_argument("--num_calibration", type=int, default=32, help="images for int8 (default: %(default)s)")
     ours.add_argument(
         "--num_eval",
         type=int,
-        help="pictures of the YAML's val_dataset for the mIoU of each precision; 0: none (default: all)",
+        help="images of the YAML's val_dataset for the mIoU of each precision; 0: none (default: all)",
     )
     return parser.parse_args()
 
@@ -58,7 +58,7 @@ def main(args):
     if args.num_calibration < 1:
         raise UserError(f"--num_calibration {args.num_calibration}: give the number of images, 1 or more")
     if "int8" in args.precision and not (args.onnx and args.image_path):
-        raise UserError("--precision int8 needs --onnx, and --image_path with pictures to calibrate on")
+        raise UserError("--precision int8 needs --onnx, and --image_path with images to calibrate on")
     transforms = config.val_dataset_cfg.get("transforms")
     if transforms is None:
         raise UserError(f"{path}: it has no val_dataset with transforms, which deploy.yaml repeats")

@@ -1,6 +1,6 @@
 """Draw where a network's classes come from: Grad-CAM of any layer, and the probability of each class.
 
-Writes <save_dir>/<picture>/cam_<class>.png (red is that picture's highest) and probability_<class>.png (red is 1).
+Writes <save_dir>/<image>/cam_<class>.png (red is that image's highest) and probability_<class>.png (red is 1).
 The score that Grad-CAM explains is the sum of a class's logits over the pixels predicted as that class, or over
 --whole, --box or --pixel.
 """
@@ -16,7 +16,7 @@ def parse_args():
     parser.add_argument("--list_layers", action="store_true", help="print the names of the layers and stop")
     parser.add_argument("--classes", nargs="+", help="names or numbers (default: all that are predicted)")
     region = parser.add_mutually_exclusive_group()
-    region.add_argument("--whole", action="store_true", help="explain the class over the whole picture")
+    region.add_argument("--whole", action="store_true", help="explain the class over the whole image")
     region.add_argument(
         "--box", nargs=4, type=int, metavar=("X1", "Y1", "X2", "Y2"), help="explain the class within a box of pixels"
     )
@@ -41,7 +41,7 @@ def main(args):
     shapes = layer_shapes(segmenter)
     if args.list_layers:
         for name, (_, channels, height, width) in shapes.items():
-            print(f"{name}  {channels} channels, {width}x{height} for a picture of 256x256")
+            print(f"{name}  {channels} channels, {width}x{height} for an image of 256x256")
         return 0
     layer = choose_layer(shapes, len(classes), args.layer)
 
@@ -53,7 +53,7 @@ def main(args):
             write_image(f"{folder}/probability_{name}.png", heat_overlay(image, heat.probability, 1))
 
     status = for_each_picture(pictures, draw)
-    print(f"Written: {args.save_dir}, a folder for each picture (heat of layer {layer})")
+    print(f"Written: {args.save_dir}, a folder for each image (heat of layer {layer})")
     return status
 
 

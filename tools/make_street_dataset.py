@@ -2,8 +2,8 @@
 
     paddleseg-ext make_street_dataset
 
-writes pictures, train ids and label ids of street scenes in Cityscapes' folder layout, so that PaddleSeg's own
-`type: Cityscapes` reads them. All 19 classes occur in every split. The same flags draw the same pictures.
+writes images, train ids and label ids of street scenes in Cityscapes' folder layout, so that PaddleSeg's own
+`type: Cityscapes` reads them. All 19 classes occur in every split. The same flags draw the same images.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from paddleseg_ext.command import run
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save_dir", default="data/street", help="folder for the data set (default: %(default)s)")
-    parser.add_argument("--num_train", type=int, default=500, help="pictures to train on (default: %(default)s)")
-    parser.add_argument("--num_val", type=int, default=60, help="pictures to evaluate on (default: %(default)s)")
-    parser.add_argument("--num_test", type=int, default=20, help="pictures to predict (default: %(default)s)")
+    parser.add_argument("--num_train", type=int, default=500, help="images to train on (default: %(default)s)")
+    parser.add_argument("--num_val", type=int, default=60, help="images to evaluate on (default: %(default)s)")
+    parser.add_argument("--num_test", type=int, default=20, help="images to predict (default: %(default)s)")
     parser.add_argument(
         "--size", type=int, nargs=2, default=(256, 128), metavar=("W", "H"), help="in pixels (default: 256 128)"
     )

@@ -1,4 +1,4 @@
-"""Make a config of your own data: find pictures and labels, check and split them, propose a training, write a YAML.
+"""Make a config of your own data: find images and labels, check and split them, propose a training, write a YAML.
 
 Takes masks of class indices in any usual folders (images and masks, split folders, Cityscapes, EISeg) and labelme's
 JSON polygons. Writes train.txt, val.txt and classes.txt into the folder of the data, and the YAML. A classes.txt that
@@ -18,7 +18,7 @@ NETWORKS = ("sanet_s", "sanet_m", "sanet_l", "encnet_r18", "encnet_r50", "encnet
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset_root", required=True, help="the folder with pictures and labels")
+    parser.add_argument("--dataset_root", required=True, help="the folder with images and labels")
     parser.add_argument("--save_path", required=True, help="the YAML to write, e.g. my.yml")
     parser.add_argument("--network", default="sanet_s", choices=NETWORKS, help="to train (default: %(default)s)")
     parser.add_argument("--num_classes", type=int, help="number of classes (default: as classes.txt or the labels say)")

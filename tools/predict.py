@@ -1,6 +1,6 @@
-"""Predict pictures (PaddleSeg's tools/predict.py); videos and exported networks too.
+"""Predict images (PaddleSeg's tools/predict.py); videos and exported networks too.
 
-Writes <save_dir>/added_prediction (the picture under the colours of its classes) and pseudo_color_prediction (the
+Writes <save_dir>/added_prediction (the image under the colours of its classes) and pseudo_color_prediction (the
 classes as a palette PNG); of a video the former alone.
 """
 
@@ -14,9 +14,7 @@ from paddleseg_ext.command import UserError, add_network_arguments, add_test_arg
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
     add_network_arguments(parser)
-    parser.add_argument(
-        "--image_path", help="a picture, a folder of pictures, a text file that lists pictures, or a video"
-    )
+    parser.add_argument("--image_path", help="an image, a folder of images, a text file that lists images, or a video")
     parser.add_argument("--save_dir", default="./output/result", help="folder for the results (default: %(default)s)")
     add_test_arguments(parser, "--aug_pred")
     parser.add_argument(
@@ -57,7 +55,7 @@ def main(args):
     from paddleseg_ext.segmenter import Segmenter
 
     if args.image_path is None:
-        raise UserError("--image_path is missing: give it a picture, a folder, a list of pictures or a video")
+        raise UserError("--image_path is missing: give it an image, a folder, a list of images or a video")
     is_video = args.image_path.lower().endswith(VIDEO_SUFFIXES)
     if is_video and not os.path.isfile(args.image_path):
         raise UserError(f"--image_path {args.image_path}: there is no such file")
@@ -135,7 +133,7 @@ def make_artist(args, config):
     if args.custom_color and (len(args.custom_color) % 3 or not all(0 <= c <= 255 for c in args.custom_color)):
         raise UserError("--custom_color: give three numbers from 0 to 255 for each class: R G B R G B ...")
     if args.legend and args.image_path.lower().endswith(VIDEO_SUFFIXES):
-        raise UserError("--legend is for pictures, not for videos: leave it out")
+        raise UserError("--legend is for images, not for videos: leave it out")
     if args.legend and classes is None:
         raise UserError("--legend needs --config with a val_dataset, which names the classes")
     colours = np.array(visualize.get_color_map_list(256, custom_color=args.custom_color), np.uint8).reshape(-1, 3)[:256]

@@ -2,7 +2,7 @@
 
 Prints a table and writes <save_dir>/receptive_fields.json with size, stride and centre of each layer in input pixels,
 traced through the network itself. The effective field is the input gradient of a layer's central output, averaged
-over pictures, or over noise without --image_path; its area ratios are in the file and effective_<layer>.png shows it.
+over images, or over noise without --image_path; its area ratios are in the file and effective_<layer>.png shows it.
 """
 
 import json
@@ -34,7 +34,7 @@ def parse_args():
         type=int,
         default=[512, 512],
         metavar=("W", "H"),
-        help="pictures are resized to it, noise is made in it (default: 512 512)",
+        help="images are resized to it, noise is made in it (default: 512 512)",
     )
     parser.add_argument("--num_noise", type=int, default=8, help="noise inputs to average over (default: %(default)s)")
     return parser.parse_args()

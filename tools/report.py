@@ -1,6 +1,6 @@
-"""Make one self-contained HTML page about a trained network, its worst pictures first.
+"""Make one self-contained HTML page about a trained network, its worst images first.
 
-Writes <save_dir>/report.html: IoU and boundary F-score of each class, the confusion matrix, and of the worst pictures
+Writes <save_dir>/report.html: IoU and boundary F-score of each class, the confusion matrix, and of the worst images
 label, prediction, errors, boundaries and heat maps; then configuration and versions. Scores need labels.
 """
 
@@ -12,7 +12,7 @@ from paddleseg_ext.command import UserError, one_line, picture_arguments, run
 
 def parse_args():
     parser = picture_arguments(__doc__, "output/report", labels=True)
-    parser.add_argument("--num_pictures", type=int, default=20, help="pictures to show (default: %(default)s)")
+    parser.add_argument("--num_images", type=int, default=20, help="images to show (default: %(default)s)")
     parser.add_argument("--layer", help="the layer of the heat maps (default: the last before the classes)")
     parser.add_argument("--title", help="title of the page (default: the network and the config)")
     return parser.parse_args()
@@ -46,9 +46,9 @@ def main(args):
 
     status = for_each_picture(pictures, score)
     if not scores.of_pictures:
-        raise UserError("none of the pictures could be read (each is named above): give others by --image_path")
+        raise UserError("none of the images could be read (each is named above): give others by --image_path")
 
-    worst = {score.picture: score for score in scores.worst(args.num_pictures)}
+    worst = {score.picture: score for score in scores.worst(args.num_images)}
 
     def show(picture, image):
         entries.append(make_entry(worst[picture], image, segmenter, classes, layer))

@@ -1,6 +1,6 @@
-"""Draw what a network predicts: colour maps, overlays with a legend, and panels beside picture and label.
+"""Draw what a network predicts: colour maps, overlays with a legend, and panels beside image and label.
 
-Writes <save_dir>/colour, overlay and panel, each with a file per picture under its relative name.
+Writes <save_dir>/colour, overlay and panel, each with a file per image under its relative name.
 """
 
 from paddleseg_ext.command import UserError, picture_arguments, run
@@ -15,7 +15,7 @@ def parse_args():
         help="which output of the network to draw (default: %(default)s)",
     )
     parser.add_argument(
-        "--opacity", type=float, default=0.5, help="of the colours over the picture, 0 to 1 (default: %(default)s)"
+        "--opacity", type=float, default=0.5, help="of the colours over the image, 0 to 1 (default: %(default)s)"
     )
     return parser.parse_args()
 
@@ -40,7 +40,7 @@ def main(args):
     def draw(picture, image):
         predicted = segmenter.predict(image, args.output)
         blended = overlay(image, predicted, classes, args.opacity)
-        parts, shown = {"picture": image}, predicted
+        parts, shown = {"image": image}, predicted
         if picture.label_path is not None:
             label = classes.read_label(picture.label_path, image.shape[:2])
             parts["label"] = colour_map(label, classes)

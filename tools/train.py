@@ -21,7 +21,7 @@ def parse_args():
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load data (default: %(default)s)")
     parser.add_argument("--do_eval", action="store_true", help="evaluate at each checkpoint and keep the best model")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that --save_dir holds")
-    parser.add_argument("--use_vdl", action="store_true", help="log curves and pictures for VisualDL into --save_dir")
+    parser.add_argument("--use_vdl", action="store_true", help="log curves and images for VisualDL into --save_dir")
     parser.add_argument("--use_ema", action="store_true", help="also keep an exponential moving average of the weights")
     parser.add_argument("--resume_model", help="checkpoint to go on from, e.g. output/iter_1000; output: its newest")
     parser.add_argument("--iters", type=int, help="iterations, instead of the YAML's")

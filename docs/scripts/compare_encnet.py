@@ -30,7 +30,7 @@ SEED = 1
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", nargs=2, type=int, default=[320, 240], metavar=("W", "H"), help="(default: 320 240)")
-    parser.add_argument("--batch", type=int, default=2, help="pictures in a batch (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=2, help="images in a batch (default: %(default)s)")
     parser.add_argument("--iters", type=int, default=20, help="iterations (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
     return parser.parse_args()

@@ -70,7 +70,7 @@ def main() -> None:
     }
     figure, axes = plt.subplots(len(rows) + 1, 2, figsize=(10, 2.7 * (len(rows) + 1)))
     axes[0, 0].imshow(picture[..., ::-1])
-    axes[0, 0].set_title("picture", fontsize=9)
+    axes[0, 0].set_title("image", fontsize=9)
     axes[0, 1].imshow(moved[0].numpy(), cmap="tab20", vmax=19)
     axes[0, 1].set_title(f"prediction: labels moved {MOVED[0]} down, {MOVED[1]} right, blurred", fontsize=9)
     for (left, right), (name, (target, what, strength)) in zip(axes[1:], rows.items()):

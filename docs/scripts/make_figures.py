@@ -23,7 +23,7 @@ DOCS = Path(__file__).resolve().parents[1]
 PAGES = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md"), *DOCS.parent.glob("configs/*/*.md")]
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE = re.compile(r"(<!-- figure: (\w+)((?:\.\w+)+)(?: (\S+))? -->)[^\n]*?(<!-- end -->)")
-CURVES = {  # picture in docs/results: label and pattern of the results
+CURVES = {  # image in docs/results: label and pattern of the results
     "sanet_camvid": {"our recipe": "sanet_s_adamw_seed?", "the authors' recipe": "sanet_s_seed?"},
     "sanet_camvid_long": {"our recipe, longer": "sanet_s_long_seed?"},
     "encnet_camvid": {

@@ -1,9 +1,9 @@
-"""Measure a finished training on its validation and its test pictures and keep the figures in docs/results.
+"""Measure a finished training on its validation and its test images and keep the figures in docs/results.
 
     python docs/scripts/measure_run.py --run_dir output --name NAME
 
 writes docs/results/NAME.json: how the network was trained, and mIoU, accuracy, IoU of each class, boundary IoU and
-F-score of its last weights; for a network with an SE branch also how well it knows which classes a picture shows; the
+F-score of its last weights; for a network with an SE branch also how well it knows which classes an image shows; the
 time of a training step. The scalars of the training (it needs --use_vdl) go into NAME.csv. make_figures.py makes the
 documentation's tables and curves of them.
 """
@@ -95,7 +95,7 @@ def measure(network, config, split: str) -> dict:
 
 
 def presence(predicted, present) -> dict:
-    """How well `predicted` (pictures, K) tells the classes `present`; empty if each is in all pictures or in none."""
+    """How well `predicted` (images, K) tells the classes `present`; empty if each is in all images or in none."""
     from paddleseg_ext.analysis.class_presence import average_precision
 
     try:
@@ -120,7 +120,7 @@ def seconds_per_step(config: str, device: str) -> float:
 
 
 def best_score(run_dir: str, model: str = "model") -> dict:
-    """The best mIoU on the validation pictures during the training, and its iteration."""
+    """The best mIoU on the validation images during the training, and its iteration."""
     newest = max(Path(run_dir).glob("iter_*/scores.json"), key=lambda path: int(path.parent.name.split("_")[1]))
     score, iteration = json.loads(newest.read_text())[model]
     return {"mIoU": percent(score), "iteration": iteration}

@@ -4,7 +4,7 @@
 
 The networks and backends side by side, SANet-S in PyTorch among them; where the time of a training step goes, with
 MKL's own kernels and with those that this package chooses; a training step of that network in Paddle and in PyTorch;
-and a folder of pictures. Nothing else should run on the machine. make_figures.py makes the tables of it.
+and a folder of images. Nothing else should run on the machine. make_figures.py makes the tables of it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def parse_args():
     parser.add_argument("--step", nargs=3, type=int, default=[4, 320, 240], metavar=("N", "W", "H"))
     parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--runs", type=int, default=7, help="of which the median counts (default: %(default)s)")
-    parser.add_argument("--pictures", type=int, default=300, help="in the folder (default: %(default)s)")
+    parser.add_argument("--num_images", type=int, default=300, help="in the folder (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -69,7 +69,7 @@ def main(args):
             for name, measure in (("Paddle", paddle_step), ("PyTorch", torch_step))
         }
         tool("export.py", "--config", STREET, "--fold_bn", "--onnx", "--save_dir", f"{folder}/street")
-        streaming = benchmark("streaming", "--model_dir", f"{folder}/street", "--pictures", str(args.pictures))
+        streaming = benchmark("streaming", "--model_dir", f"{folder}/street", "--num_images", str(args.num_images))
         picture = Path(folder, "speed_accuracy.png")
         if picture.is_file():
             shutil.copyfile(picture, DOCS / picture.name)
@@ -114,7 +114,7 @@ def summary(result: dict) -> dict[str, float]:
 
 
 def example(step: list[int]):
-    """Pictures (N, 3, H, W), labels and boundary labels (N, H, W)."""
+    """Images (N, 3, H, W), labels and boundary labels (N, H, W)."""
     import numpy as np
 
     batch, width, height = step

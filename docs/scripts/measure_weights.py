@@ -1,4 +1,4 @@
-"""What follows from a trained SANet-S: figures into docs/results/NAME.json, pictures beside it.
+"""What follows from a trained SANet-S: figures into docs/results/NAME.json, images beside it.
 
     python docs/scripts/measure_weights.py --run_dir output --name sanet_s
 
@@ -25,8 +25,8 @@ from paddleseg_ext.command import run
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
-SHOWN = 3  # pictures, spread over the validation set
-AVERAGED = 8  # pictures that effective receptive fields are averaged over
+SHOWN = 3  # images, spread over the validation set
+AVERAGED = 8  # images that effective receptive fields are averaged over
 LAYER = "decoder"  # whose effective receptive field is drawn
 
 
@@ -34,7 +34,7 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run_dir", required=True, help="the --save_dir of the training; its best model is taken")
     parser.add_argument("--name", required=True, help="name of the files in docs/results")
-    parser.add_argument("--num_eval", type=int, help="pictures that int8 is judged by (default: all)")
+    parser.add_argument("--num_eval", type=int, help="images that int8 is judged by (default: all)")
     parser.add_argument("--opts", nargs="+", help="key=value changes of the YAML")
     return parser.parse_args()
 
@@ -138,7 +138,7 @@ def draw_pictures(config, weights: str, path: Path) -> None:
 
     def draw(picture, image):
         parts = {
-            "picture": image,
+            "image": image,
             "label": colour_map(classes.read_label(picture.label_path, image.shape[:2]), classes),
             "prediction": colour_map(segmenter.predict(image), classes),
             "boundary": cv2.cvtColor(grey(boundary_probability(segmenter, image)), cv2.COLOR_GRAY2BGR),

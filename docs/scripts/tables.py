@@ -65,7 +65,7 @@ def encnet_camvid() -> str:
 
 
 def encnet_presence() -> str:
-    """Of the test pictures: in the validation pictures each class is in all or in none."""
+    """Of the test images: in the validation images each class is in all or in none."""
     keys = ("average_precision", "prior")
     rows = [
         [run["seed"], *(f"{run['test']['presence'][key]:.2f}" for key in keys)]
@@ -191,7 +191,7 @@ def speed() -> str:
         ]
         for figure in _speed().get("inference", [])
     ]
-    columns = ["latency", "spread", "pictures/s", "multiply-adds", "peak memory", "labels equal"]
+    columns = ["latency", "spread", "images/s", "multiply-adds", "peak memory", "labels equal"]
     return markdown(["network", "backend", *columns], rows)
 
 
@@ -266,7 +266,7 @@ def speed_streaming() -> str:
     figure = _speed().get("streaming")
     rates = figure and [figure["streaming"], figure["bare"]]
     rows = [[*(f"{rate:.1f}" for rate in rates), f"{rates[0] / rates[1]:.2f}"]] if rates else []
-    return markdown(["a folder, pictures/s", "the network alone", "share"], rows)
+    return markdown(["a folder, images/s", "the network alone", "share"], rows)
 
 
 def _speed() -> dict:
@@ -304,7 +304,7 @@ def trained() -> str:
 
 
 def receptive_field() -> str:
-    """Of the layers of a trained SANet-S that see a bounded part of the picture, and of the others."""
+    """Of the layers of a trained SANet-S that see a bounded part of the image, and of the others."""
     found = results("sanet_s").get("sanet_s", {"receptive_field": {}})
     rows = []
     for layer, field in found["receptive_field"].items():

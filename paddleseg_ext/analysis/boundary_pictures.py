@@ -1,4 +1,4 @@
-"""Boundaries as pictures: what a network predicts, and what labels hold."""
+"""Boundaries as images: what a network predicts, and what labels hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MARK = (0, 255, 255)  # yellow, which roads and cities have little of
 
 
 def boundary_probability(segmenter: Segmenter, image: np.ndarray, width: int = DEFAULT_WIDTH) -> np.ndarray:
-    """How likely each pixel of a BGR picture is to be on a boundary: float32 (H, W).
+    """How likely each pixel of a BGR image is to be on a boundary: float32 (H, W).
 
     From the boundary head (the likeliest class where it has several). Without one, from the predicted classes: 1 in the
     band of `width` pixels around their changes, 0 elsewhere.
@@ -35,12 +35,12 @@ def label_boundary(labels: np.ndarray, ignore_index: int, width: int = DEFAULT_W
 
 
 def grey(probability: np.ndarray) -> np.ndarray:
-    """A map of 0 to 1 (H, W), bool or float, as a grey picture."""
+    """A map of 0 to 1 (H, W), bool or float, as a grey image."""
     return np.round(probability * 255.0).astype(np.uint8)
 
 
 def mark_boundary(image: np.ndarray, boundary: np.ndarray) -> np.ndarray:
-    """The BGR picture with its boundary, bool (H, W), in yellow."""
+    """The BGR image with its boundary, bool (H, W), in yellow."""
     return np.where(boundary[..., None], np.array(MARK, np.uint8), image)
 
 

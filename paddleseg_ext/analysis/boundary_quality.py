@@ -7,7 +7,7 @@ Both are counted per class over a whole data set, at widths d in pixels:
 - Boundary F-score (Csurka et al. 2013): the harmonic mean of precision, the share of the predicted contour's pixels
   that are at most d pixels (Euclidean) away from the label's contour, and recall, the same the other way round.
 
-Pixels that the label ignores have no class in the prediction either; neither they nor the picture's frame make a
+Pixels that the label ignores have no class in the prediction either; neither they nor the image's frame make a
 contour. A class that has no contour in prediction and label has the score nan and is left out of the mean.
 """
 
@@ -107,7 +107,7 @@ def write_report(report: dict, save_dir: str) -> tuple[str, str]:
 
 
 class BoundaryQuality:
-    """Counts, picture by picture, what boundary IoU and F-score are made of.
+    """Counts, image by image, what boundary IoU and F-score are made of.
 
     Args:
         num_classes: K.
@@ -148,7 +148,7 @@ class BoundaryQuality:
         return np.bincount(classes[classes != NO_CLASS], minlength=self.num_classes)
 
     def _compare_contours(self, pred: np.ndarray, label: np.ndarray) -> None:
-        """Count, of one picture's contours (H, W), the pixels and those near the other contour of their class."""
+        """Count, of one image's contours (H, W), the pixels and those near the other contour of their class."""
         counts = {"pred": self._count(pred), "label": self._count(label)}
         for key, count in counts.items():
             self._contours[key] += count

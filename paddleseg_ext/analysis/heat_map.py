@@ -17,7 +17,7 @@ from paddleseg_ext.segmenter import Segmenter
 
 @dataclass(frozen=True)
 class HeatMap:
-    """The heat of a class for a picture (H, W): `cam` (H, W) >= 0, unscaled, and `probability` (H, W)."""
+    """The heat of a class for an image (H, W): `cam` (H, W) >= 0, unscaled, and `probability` (H, W)."""
 
     class_index: int
     cam: np.ndarray
@@ -31,13 +31,13 @@ def grad_cam(
     class_indices: list[int] | None = None,
     region: np.ndarray | None = None,
 ) -> list[HeatMap]:
-    """Grad-CAM of segmentation: the score of a class is the sum of its logits over a region of the picture.
+    """Grad-CAM of segmentation: the score of a class is the sum of its logits over a region of the image.
 
-    cam = relu(sum_k mean(d score / d A_k) A_k) for the maps A_k of `layer`, resized to the picture.
+    cam = relu(sum_k mean(d score / d A_k) A_k) for the maps A_k of `layer`, resized to the image.
 
     Args:
         segmenter: the network and its preprocessing.
-        image: a BGR picture (H, W, 3).
+        image: a BGR image (H, W, 3).
         layer: the name of a map, see `visit_maps`.
         class_indices: the classes; None: all that are predicted in `region`.
         region: bool (H, W); None: for each class the pixels where it is predicted, or everywhere if it is nowhere.
@@ -83,20 +83,20 @@ def grad_cam(
 
 
 def box_region(shape: tuple[int, int], x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
-    """The pixels x1 <= x < x2, y1 <= y < y2 of a picture of `shape` (H, W), as bool (H, W).
+    """The pixels x1 <= x < x2, y1 <= y < y2 of an image of `shape` (H, W), as bool (H, W).
 
     Raises:
-        ValueError: none of them lies in the picture.
+        ValueError: none of them lies in the image.
     """
     region = np.zeros(shape, bool)
     region[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = True
     if not region.any():
-        raise ValueError(f"x {x1} to {x2}, y {y1} to {y2} lies outside the picture of {shape[1]}x{shape[0]}")
+        raise ValueError(f"x {x1} to {x2}, y {y1} to {y2} lies outside the image of {shape[1]}x{shape[0]}")
     return region
 
 
 def layer_shapes(segmenter: Segmenter) -> dict[str, list[int]]:
-    """The maps that the main output depends on, with their shapes (1, C, H, W) for a picture of 256x256.
+    """The maps that the main output depends on, with their shapes (1, C, H, W) for an image of 256x256.
 
     They are in running order. Those of auxiliary heads, for example, are not among them.
     """
@@ -133,6 +133,6 @@ def choose_layer(shapes: dict[str, list[int]], num_classes: int, wanted: str | N
 
 
 def heat_overlay(image: np.ndarray, heat: np.ndarray, peak: float) -> np.ndarray:
-    """The BGR picture under its heat (H, W) from blue (0) to red (`peak`)."""
+    """The BGR image under its heat (H, W) from blue (0) to red (`peak`)."""
     levels = np.uint8(np.clip(heat / max(peak, 1e-12), 0, 1) * 255)
     return cv2.addWeighted(image, 0.4, cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), 0.6, 0)

@@ -1,4 +1,4 @@
-"""What the picture tools share: which pictures, and the loop over them."""
+"""What the image tools share: which images, and the loop over them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from paddleseg_ext.files import read_image
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to work on; `name` is its relative path without suffix, unique within a run."""
+    """An image to work on; `name` is its relative path without suffix, unique within a run."""
 
     path: str
     name: str
@@ -29,7 +29,7 @@ class Picture:
 
 
 def list_pictures(image_path: str, label_path: str | None = None, flag: str = "--image_path") -> list[Picture]:
-    """The pictures of `flag`, each once, with the labels that `--label_path` or the list itself names."""
+    """The images of `flag`, each once, with the labels that `--label_path` or the list itself names."""
     paths, folder = list_images(image_path, flag, outside=True)
     paths = [os.path.abspath(path) for path in dict.fromkeys(paths)]
     from_list = folder is not None and os.path.isfile(image_path)
@@ -46,17 +46,17 @@ def list_pictures(image_path: str, label_path: str | None = None, flag: str = "-
 
     labels = {path: label_of(path, name) for path, name in names.items()}
     if label_path is not None and not any(labels.values()):
-        raise UserError(f"--label_path {label_path}: holds no label of these pictures; name them in a list instead")
+        raise UserError(f"--label_path {label_path}: holds no label of these images; name them in a list instead")
     return _pictures(names, labels)
 
 
 def list_labels(label_path: str) -> list[Picture]:
-    """The label pictures of ``--label_path``, each as a picture with itself as its label."""
+    """The label images of ``--label_path``, each as an image with itself as its label."""
     return [replace(label, label_path=label.path) for label in list_pictures(label_path, flag="--label_path")]
 
 
 def validation_pictures(config: Config) -> list[Picture]:
-    """The pictures of the config's `val_dataset` with their labels."""
+    """The images of the config's `val_dataset` with their labels."""
     labels = {}
     for image, label in Builder(config).val_dataset.file_list:
         labels[os.path.abspath(image)] = None if label is None else os.path.abspath(label)
@@ -64,18 +64,18 @@ def validation_pictures(config: Config) -> list[Picture]:
 
 
 def choose_pictures(config: Config, image_path: str | None, label_path: str | None = None) -> list[Picture]:
-    """The pictures of ``--image_path`` or, without it, of the config's `val_dataset`."""
+    """The images of ``--image_path`` or, without it, of the config's `val_dataset`."""
     if image_path is not None:
         return list_pictures(image_path, label_path)
     if label_path is not None:
-        raise UserError(f"--label_path {label_path}: --image_path is missing: give the pictures of these labels")
+        raise UserError(f"--label_path {label_path}: --image_path is missing: give the images of these labels")
     if not config.val_dataset_cfg:
-        raise UserError("--image_path is missing, and the YAML has no val_dataset to take pictures from: give one")
+        raise UserError("--image_path is missing, and the YAML has no val_dataset to take images from: give one")
     return validation_pictures(config)
 
 
 def _names(paths: list[str], root: str | None) -> dict[str, Path]:
-    """Each picture's path relative to `root` (None: the folder that they have in common), with suffix."""
+    """Each image's path relative to `root` (None: the folder that they have in common), with suffix."""
     root = root or os.path.commonpath([os.path.dirname(path) for path in paths])
     return {path: Path(os.path.relpath(path, root)) for path in paths}
 
@@ -97,19 +97,19 @@ def _listed_labels(image_path: str) -> dict[str, str]:
 
 
 def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarray], None]) -> int:
-    """`work(picture, image)` on every picture under a progress bar; one that fails does not stop the others.
+    """`work(picture, image)` on every image under a progress bar; one that fails does not stop the others.
 
     Returns:
-        The exit status: 0, or 1 when pictures failed, each of which is named on stderr at the end.
+        The exit status: 0, or 1 when images failed, each of which is named on stderr at the end.
     """
     failed = []
-    for picture in tqdm(pictures, unit="picture", disable=len(pictures) == 1):
+    for picture in tqdm(pictures, unit="image", disable=len(pictures) == 1):
         try:
             work(picture, read_image(picture.path))
         except UserError:
-            raise  # a flag is wrong, for every picture
-        except Exception as error:  # whatever a codec, a transform or the network makes of an odd picture
+            raise  # a flag is wrong, for every image
+        except Exception as error:  # whatever a codec, a transform or the network makes of an odd image
             failed.append(f"{picture.path}: {one_line(error)}")
     if failed:
-        print(f"error: {len(failed)} of {len(pictures)} pictures failed:", *failed, sep="\n  ", file=sys.stderr)
+        print(f"error: {len(failed)} of {len(pictures)} images failed:", *failed, sep="\n  ", file=sys.stderr)
     return 1 if failed else 0

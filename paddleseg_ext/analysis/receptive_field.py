@@ -246,7 +246,7 @@ def squares(shares: np.ndarray, centre: tuple[int, int], wanted: Iterable[float]
 
 
 def plot_effective(path: str, name: str, shares: np.ndarray, centre: tuple[int, int], found: list[Square]) -> None:
-    """Save an effective field with its squares as a picture."""
+    """Save an effective field with its squares as an image."""
     height, width = shares.shape
     figure, axes = plt.subplots(figsize=(7, 1.2 + 6 * height / width), layout="constrained")
     relative = np.log10(np.maximum(shares / shares.max(), 1e-6))

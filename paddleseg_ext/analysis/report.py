@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a trained network: its scores, and the pictures it does worst on."""
+"""One self-contained HTML page about a trained network: its scores, and the images it does worst on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ERRORS = {  # RGB; told apart by colour-blind readers too (Okabe and Ito)
     f"wrong within {NEAR_BOUNDARY} px of a boundary": (0, 114, 178),
     "wrong elsewhere": (213, 94, 0),
 }
-PAGE_WIDTH = 960  # pixels; larger pictures are made smaller for the page
+PAGE_WIDTH = 960  # pixels; larger images are made smaller for the page
 GREY = cv2.COLOR_GRAY2BGR
 TEMPLATE = Path(__file__).with_name("report.html")
 
@@ -51,7 +51,7 @@ class Score:
 
 
 class Scores:
-    """Counts pictures one by one: a confusion matrix (label, prediction), boundary F-scores, a score a picture."""
+    """Counts images one by one: a confusion matrix (label, prediction), boundary F-scores, a score an image."""
 
     def __init__(self, classes: Classes):
         self.classes = classes
@@ -60,7 +60,7 @@ class Scores:
         self.of_pictures: list[Score] = []
 
     def add(self, picture: Picture, logits: paddle.Tensor, label: np.ndarray | None) -> None:
-        """Count a picture by its logits (1, K, H, W) and its label (H, W), if it has one."""
+        """Count an image by its logits (1, K, H, W) and its label (H, W), if it has one."""
         predicted = logits.argmax(axis=1)
         if label is None:
             value = float(F.softmax(logits, axis=1).max(axis=1).mean())
@@ -73,7 +73,7 @@ class Scores:
         self.of_pictures.append(Score(picture, value))
 
     def worst(self, count: int) -> list[Score]:
-        """The pictures with the lowest scores, those with labels first."""
+        """The images with the lowest scores, those with labels first."""
         return sorted(self.of_pictures, key=lambda score: (not score.labelled, score.value))[:count]
 
     @property
@@ -107,7 +107,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture on the page; `heat_error` says why it has no heat maps."""
+    """An image on the page; `heat_error` says why it has no heat maps."""
 
     score: Score
     images: list[Image]
@@ -116,9 +116,9 @@ class Entry:
 
 
 def make_entry(score: Score, image: np.ndarray, segmenter: Segmenter, classes: Classes, layer: str | None) -> Entry:
-    """Everything the page shows of a BGR picture (H, W, 3); no heat maps if `layer` is None."""
+    """Everything the page shows of a BGR image (H, W, 3); no heat maps if `layer` is None."""
     predicted = segmenter.predict(image)
-    images = [photo("picture", image)]
+    images = [photo("image", image)]
     boundaries = [drawing("predicted boundary", cv2.cvtColor(grey(boundary_probability(segmenter, image)), GREY))]
     if score.picture.label_path is not None:
         height, width = image.shape[:2]
@@ -139,7 +139,7 @@ def make_entry(score: Score, image: np.ndarray, segmenter: Segmenter, classes: C
 
 
 def error_map(image: np.ndarray, predicted: np.ndarray, label: np.ndarray, classes: Classes) -> np.ndarray:
-    """The picture in pale grey (BGR), wrong pixels in the colours of `ERRORS`, white where nothing is labelled."""
+    """The image in pale grey (BGR), wrong pixels in the colours of `ERRORS`, white where nothing is labelled."""
     labelled = label < len(classes)
     wrong = (predicted != label) & labelled
     near = label_boundary(label, classes.ignore_index, 2 * NEAR_BOUNDARY)

@@ -14,21 +14,21 @@ INK = (40, 40, 40)
 
 
 def colour_map(labels: np.ndarray, classes: Classes) -> np.ndarray:
-    """Class indices (H, W) as a BGR picture in the colours of the data set."""
+    """Class indices (H, W) as a BGR image in the colours of the data set."""
     return np.ascontiguousarray(classes.colours[labels][..., ::-1])
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, classes: Classes, opacity: float) -> np.ndarray:
-    """The BGR picture under the class colours; opacity 0 leaves the picture, 1 the colours; ignored pixels stay."""
+    """The BGR image under the class colours; opacity 0 leaves the image, 1 the colours; ignored pixels stay."""
     blended = cv2.addWeighted(image, 1 - opacity, colour_map(labels, classes), opacity, 0)
     return np.where(labels[..., None] < len(classes), blended, image)
 
 
 def add_legend(image: np.ndarray, labels: np.ndarray, classes: Classes, scale: float | None = None) -> np.ndarray:
-    """The picture over a strip that names the classes in `labels` with their colours, as many rows as they need.
+    """The image over a strip that names the classes in `labels` with their colours, as many rows as they need.
 
     Args:
-        scale: of the text, as OpenCV has it; by default it follows from the picture's width.
+        scale: of the text, as OpenCV has it; by default it follows from the image's width.
     """
     scale = scale or _text_scale(image.shape[1])
     row = round(36 * scale)
@@ -51,7 +51,7 @@ def add_legend(image: np.ndarray, labels: np.ndarray, classes: Classes, scale: f
 
 
 def panel(images: dict[str, np.ndarray]) -> np.ndarray:
-    """BGR pictures of one size side by side, white gaps between them and its title above each."""
+    """BGR images of one size side by side, white gaps between them and its title above each."""
     height, width = next(iter(images.values())).shape[:2]
     fitting = 0.95 * width / max(_text_width(title, 1) for title in images)
     scale = max(0.4, min(_text_scale(width * len(images)), fitting))
@@ -65,7 +65,7 @@ def panel(images: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _text_scale(width: int) -> float:
-    """Of text that can be read where a picture so wide is shown on a screen."""
+    """Of text that can be read where an image so wide is shown on a screen."""
     return min(max(0.4, width / 2400), 2)
 
 
@@ -79,8 +79,8 @@ def _latin(name: str) -> str:
 
 
 def draw_text(image: np.ndarray, text: str, origin: tuple[int, int], scale: float) -> None:
-    """Write into a BGR picture in place; `origin` (x, y) is the left end of the base line."""
-    # OpenCV writes into contiguous pictures only, and `image` may be a part of one
+    """Write into a BGR image in place; `origin` (x, y) is the left end of the base line."""
+    # OpenCV writes into contiguous images only, and `image` may be a part of one
     drawn = np.ascontiguousarray(image)
     thickness = max(1, round(2 * scale))
     cv2.putText(drawn, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, INK, thickness, cv2.LINE_AA)

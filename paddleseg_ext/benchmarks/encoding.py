@@ -120,7 +120,7 @@ def measure_layer(whose: str, shape: list[int], num_codes: int, runs: int) -> Co
 
 
 def measure_step(whose: str, shape: list[int], num_codes: int, runs: int) -> Cost:
-    """A training step of the network on pictures (N, 3, H, W), ours or PaddleSeg's, each with its own SE loss."""
+    """A training step of the network on images (N, 3, H, W), ours or PaddleSeg's, each with its own SE loss."""
     import paddle
     from paddleseg.models import ENCNet
     from paddleseg.models.backbones import ResNet50_vd

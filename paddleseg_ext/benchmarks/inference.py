@@ -1,6 +1,6 @@
 """Latency of networks × sizes × backends, each measured in a process of its own after the same preparation.
 
-What is timed goes from a picture in main memory, already normalised, to its labels at full size in main memory.
+What is timed goes from an image in main memory, already normalised, to its labels at full size in main memory.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def measure(threads, name, shape, fold, folder, backend, device, protocol) -> di
 
 
 def measure_torch(threads, spec, shape, device, protocol) -> dict:
-    """A PyTorch network's latency, with the same job if `labels`: logits enlarged to the picture's size, argmax."""
+    """A PyTorch network's latency, with the same job if `labels`: logits enlarged to the image's size, argmax."""
     folder, address, labels = spec
     sys.path.insert(0, os.path.abspath(folder))
     try:

@@ -1,4 +1,4 @@
-"""The report of `benchmark inference`: rows, comparisons, and a picture of accuracy over latency."""
+"""The report of `benchmark inference`: rows, comparisons, and an image of accuracy over latency."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from paddleseg_ext.benchmarks import measuring
 from paddleseg_ext.benchmarks.networks import NETWORKS, PUBLISHED_SIZE
 
 WHAT_IS_TIMED = (
-    "Timed from a normalised float32 picture in main memory to its labels at full size in main memory (so with the "
+    "Timed from a normalised float32 image in main memory to its labels at full size in main memory (so with the "
     "transfer to and from a GPU), after {warm_up} runs to warm up, protocol {protocol!r}; on a GPU the copy of the "
     "result synchronises. Spread: 10th to 90th percentile. Precision is float32 unless the backend names another. "
     "Multiply-adds are those of `paddle.flops`, parameters include heads that only training uses. Memory is the peak "
@@ -23,7 +23,7 @@ def report_row(figure: dict) -> dict:
     return {
         **about,
         **measuring.latency(figure, "latency"),
-        "pictures/s": f"{figure['batch'] / figure['median']:.2f}",
+        "images/s": f"{figure['batch'] / figure['median']:.2f}",
         "multiply-adds": macs and f"{macs / 1e9:.1f} G",
         "parameters": f"{figure['parameters'] / 1e6:.2f} M",
         "peak memory": f"{figure['peak_memory'] / 1e6:.0f} MB",
@@ -77,7 +77,7 @@ def plot(figures: list[dict], path: str) -> None:
             fastest[figure["network"]] = min(best, figure, key=lambda f: f["median"])
     fastest = {name: figure for name, figure in fastest.items() if NETWORKS[name][1]}
     if not fastest:
-        print(f"no picture of published accuracy: it is known at {PUBLISHED_SIZE} only")
+        print(f"no image of published accuracy: it is known at {PUBLISHED_SIZE} only")
         return
     chart, axes = pyplot.subplots(figsize=(8, 5), constrained_layout=True)
     medians = [1e3 * figure["median"] for figure in fastest.values()]

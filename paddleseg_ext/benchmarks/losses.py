@@ -10,7 +10,7 @@ from paddleseg_ext.benchmarks import measuring
 
 SCIPY = "ActiveBoundaryLoss-SciPy"  # its distances as the authors have them: on the host
 
-# name -> arguments, and what it takes: "classes" logits (N, K, H, W), "boundary" (N, 1, H, W), "picture" (N, K), or
+# name -> arguments, and what it takes: "classes" logits (N, K, H, W), "boundary" (N, 1, H, W), "image" (N, K), or
 # "pair" of classes and boundary
 LOSSES: dict[str, tuple[dict, str]] = {
     "CrossEntropyLoss": ({}, "classes"),
@@ -23,8 +23,8 @@ LOSSES: dict[str, tuple[dict, str]] = {
     "BoundaryBCELoss": ({}, "boundary"),
     "MultiClassBoundaryLoss": ({}, "classes"),
     "BoundaryAwareOhemCrossEntropyLoss": ({}, "pair"),
-    "SECrossEntropyLoss": ({}, "picture"),
-    "EncodingBCELoss": ({"num_classes": None}, "picture"),
+    "SECrossEntropyLoss": ({}, "image"),
+    "EncodingBCELoss": ({"num_classes": None}, "image"),
 }
 
 
@@ -78,7 +78,7 @@ def measure(name: str, shape: list[int], device: str, warm_up: int, runs: int) -
     shapes = {
         "classes": [shape],
         "boundary": [[batch, 1, height, width]],
-        "picture": [[batch, classes]],
+        "image": [[batch, classes]],
         "pair": [shape, [batch, 1, height, width]],
     }[takes]
     # blocks: labels with edges, as scenes have

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=[4, 320, 240],
         metavar=("N", "W", "H"),
-        help="batch and size of the random pictures (default: 4 320 240)",
+        help="batch and size of the random images (default: 4 320 240)",
     )
     parser.add_argument("--rounds", type=int, default=2, help="processes of each, in turn (default: %(default)s)")
     measuring.add_flags(parser, threads=2, runs=5)

@@ -1,4 +1,4 @@
-"""A folder of pictures through an exported network, reading and drawing included, against the bare network."""
+"""A folder of images through an exported network, reading and drawing included, against the bare network."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from paddleseg_ext.benchmarks import measuring
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_dir", required=True, help="a folder that tools/export.py wrote")
     parser.add_argument("--backend", default="onnxruntime", choices=["inference", "onnxruntime"])
-    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16", "int8"])
-    parser.add_argument("--pictures", type=int, default=500, help="how many to draw (default: %(default)s)")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "int8"])
+    parser.add_argument("--num_images", type=int, default=500, help="how many to draw (default: %(default)s)")
     parser.add_argument("--size", nargs=2, type=int, default=[512, 256], metavar=("W", "H"), help="(default: 512 256)")
     parser.add_argument("--suffix", default=".png", choices=[".png", ".jpg"])
     measuring.add_flags(parser, threads=os.cpu_count())
@@ -31,14 +31,14 @@ def main(args: argparse.Namespace) -> None:
         "share": f"{figure['streaming'] / figure['bare']:.3f}",
     }
     notes = [
-        f"{args.pictures} {args.suffix} pictures: read, normalised, labelled, two pictures written for each; the bare "
+        f"{args.num_images} {args.suffix} images: read, normalised, labelled, two images written for each; the bare "
         "network is called as often with one prepared input, half of it before the folder and half after."
     ]
     measuring.write_report(args.save_dir, "streaming", where, [{**about, **figure}], [{**about, **rates}], notes)
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """Pictures per second of the bare network and of the whole way."""
+    """Images per second of the bare network and of the whole way."""
     import cv2
     from paddleseg.utils import visualize
 
@@ -50,11 +50,11 @@ def measure(args: argparse.Namespace) -> dict:
     lanes = Lanes(lambda threads: exported.session(args.backend, "cpu", threads, args.precision), args.threads)
     artist = Artist(np.array(visualize.get_color_map_list(256), np.uint8).reshape(-1, 3)[:256])
     with tempfile.TemporaryDirectory() as folder:
-        paths = [os.path.join(folder, f"{index:04}{args.suffix}") for index in range(args.pictures)]
+        paths = [os.path.join(folder, f"{index:04}{args.suffix}") for index in range(args.num_images)]
         for index, path in enumerate(paths):
             cv2.imwrite(path, _picture(index, *args.size))
         prepared = exported.transforms({"img": paths[0]})["img"][None]
-        half = max(1, args.pictures // 2)
+        half = max(1, args.num_images // 2)
         before = measuring.repeat(lambda: session(prepared), 3, half)
         segmenter = ExportedSegmenter(exported.transforms, lanes)
         summary = predict_pictures(paths, folder, segmenter, artist, os.path.join(folder, "out"))

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         type=int,
         metavar=("N", "W", "H"),
-        help="random pictures of this batch and size, instead of the YAML's data set",
+        help="random images of this batch and size, instead of the YAML's data set",
     )
     measuring.add_flags(parser, device=True, threads=2, warm_up=1, runs=5)
 
@@ -48,7 +48,7 @@ def main(args: argparse.Namespace) -> None:
         table.append(row)
     notes = [
         f"Medians of {args.runs} steps after {args.warm_up}, float32, synchronised after each part; the losses include "
-        "making their targets. " + ("Random pictures." if args.synthetic else "The YAML's data, read in this process.")
+        "making their targets. " + ("Random images." if args.synthetic else "The YAML's data, read in this process.")
     ]
     measuring.write_report(args.save_dir, "training", where, figures, table, notes)
 

@@ -13,7 +13,7 @@ from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, wri
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="the YAML whose network and validation set are taken; it needs no weights")
     parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="changes of the YAML")
-    parser.add_argument("--pictures", type=int, help="of the validation set (default: all)")
+    parser.add_argument("--num_images", type=int, help="of the validation set (default: all)")
     parser.add_argument("--runs", type=int, default=5, help="evaluations of each kind (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
@@ -24,9 +24,9 @@ def main(args: argparse.Namespace) -> None:
 
     load_config(args.config, opts=args.opts)  # a wrong path or YAML is reported before the process starts
     figure = in_fresh_process(args.threads, measure, args)
-    row = {"config": args.config, "pictures": figure["pictures"]}
+    row = {"config": args.config, "images": figure["images"]}
     for kind in ("plain", "watched"):
-        row[f"{kind}, ms a picture"] = f"{1e3 * figure[kind] / figure['pictures']:.0f}"
+        row[f"{kind}, ms an image"] = f"{1e3 * figure[kind] / figure['images']:.0f}"
     row["ratio"] = f"{figure['ratio']:.2f}"
     notes = [
         f"CPU time of this process, so that others on the machine count little. Medians of {args.runs} evaluations of "
@@ -47,7 +47,7 @@ def measure(args: argparse.Namespace) -> dict:
     paddle.set_device("cpu")
     builder = Builder(load_config(args.config, opts=args.opts))
     network, dataset = builder.model, builder.val_dataset
-    dataset.file_list = dataset.file_list[: args.pictures]
+    dataset.file_list = dataset.file_list[: args.num_images]
     seconds: dict[str, list[float]] = {"plain": [], "watched": []}
     with tempfile.TemporaryDirectory() as folder, LogWriter(folder) as writer:
         watch = Watch(writer, network, builder.loss)
@@ -62,4 +62,4 @@ def measure(args: argparse.Namespace) -> dict:
     measured = {kind: values[1:] for kind, values in seconds.items()}
     ratio = statistics.median(watched / plain for plain, watched in zip(*measured.values()))
     medians = {kind: statistics.median(values) for kind, values in measured.items()}
-    return {"pictures": len(dataset), **medians, "ratio": ratio}
+    return {"images": len(dataset), **medians, "ratio": ratio}

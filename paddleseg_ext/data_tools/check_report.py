@@ -52,7 +52,7 @@ def make_report(splits: list[Split], findings: dict[str, list[Finding]], problem
 
 
 def _statistics(split: Split, findings: list[Finding]) -> dict:
-    """Pixel and picture shares of a split's classes, and class weights made of them."""
+    """Pixel and image shares of a split's classes, and class weights made of them."""
     per_picture = np.array([finding.pixels for finding in findings], np.int64).reshape(-1, len(split.class_names))
     holds, pixels = per_picture > 0, per_picture.sum(0)
     valid, ignored = int(pixels.sum()), sum(finding.ignored for finding in findings)
@@ -64,16 +64,16 @@ def _statistics(split: Split, findings: list[Finding]) -> dict:
     balanced = np.where(seen, median / np.where(seen, frequency, 1), 1)
     share = pixels / max(valid, 1)
     return {
-        "pictures": len(findings),
-        "labelled_pictures": int(labelled),
-        "pictures_outside": sum(_is_outside(split.root, sample) for sample in split.samples),
+        "images": len(findings),
+        "labelled_images": int(labelled),
+        "images_outside": sum(_is_outside(split.root, sample) for sample in split.samples),
         "sizes": {name: list(size) for name, size in zip(("smallest", "median", "largest"), _ends_and_middle(sizes))},
         "ignored_share": ignored / max(valid + ignored, 1),
         "classes": [
             {
                 "name": name,
                 "pixel_share": round(float(share[i]), 6),
-                "picture_share": round(float(holds[:, i].sum() / max(labelled, 1)), 6),
+                "image_share": round(float(holds[:, i].sum() / max(labelled, 1)), 6),
                 "median_frequency_weight": round(float(balanced[i]), 4),  # Eigen & Fergus, 2015
                 "enet_weight": round(float(1 / np.log(1.02 + share[i])), 4),  # Paszke et al., 2016
             }
@@ -83,7 +83,7 @@ def _statistics(split: Split, findings: list[Finding]) -> dict:
 
 
 def _is_outside(root: str, sample: Sample) -> bool:
-    """Whether the picture or its label lies elsewhere than in `root`, which training does not mind."""
+    """Whether the image or its label lies elsewhere than in `root`, which training does not mind."""
     files = (sample.image, sample.label or sample.image)
     return any(os.path.relpath(file, root).split(os.sep)[0] == os.pardir for file in files)
 
@@ -98,20 +98,20 @@ def summary(report: dict) -> str:
     for name, split in report["splits"].items():
         sizes = ", ".join(f"{what} {width}x{height}" for what, (width, height) in split["sizes"].items())
         lines.append(
-            f"{name}: {split['pictures']} pictures, {split['labelled_pictures']} with usable labels, "
+            f"{name}: {split['images']} images, {split['labelled_images']} with usable labels, "
             f"{split['ignored_share']:.2%} of their pixels ignored{sizes and f'; size: {sizes}'}"
         )
-        if split["pictures_outside"]:
-            lines.append(f"  {outside_note(split['pictures_outside'])}")
-        if name == "train" and split["labelled_pictures"]:
+        if split["images_outside"]:
+            lines.append(f"  {outside_note(split['images_outside'])}")
+        if name == "train" and split["labelled_images"]:
             lines.append(class_table(split["classes"]))
     lines += problem_lines(report["problems"]) or ["", "no problems found"]
     return "\n".join(lines)
 
 
 def outside_note(count: int) -> str:
-    """What is said of pictures that are no problem, but may become one."""
-    files = "picture or its label lies" if count == 1 else "pictures or their labels lie"
+    """What is said of images that are no problem, but may become one."""
+    files = "image or its label lies" if count == 1 else "images or their labels lie"
     return f"note: {count} {files} outside of dataset_root: training reads them, but they do not move with the folder"
 
 
@@ -133,8 +133,8 @@ def class_table(classes: list[dict]) -> str:
     rows = []
     for i, c in enumerate(classes):
         weights = [f"{c[key]:.3f}" for key in ("median_frequency_weight", "enet_weight")]
-        rows.append([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", *weights])
-    header = ["", "class", "pixels", "pictures", "median frequency weight", "ENet weight"]
+        rows.append([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['image_share']:.1%}", *weights])
+    header = ["", "class", "pixels", "images", "median frequency weight", "ENet weight"]
     return text_table(header, rows, left="class")
 
 
@@ -166,7 +166,7 @@ def printable(text: str) -> str:
 
 
 def _worst_pictures(splits: list[Split], problems: list[Problem]) -> dict[str, list[dict]]:
-    """Of each kind, the pictures of which most is wrong, as data URIs."""
+    """Of each kind, the images of which most is wrong, as data URIs."""
     by_name = {split.name: split for split in splits}
     shown: dict[str, list[dict]] = defaultdict(list)
     for problem in sorted(problems, key=lambda p: -p.extent):

@@ -1,4 +1,4 @@
-"""Checks a data set as a whole: every picture and label, then what only several of them show."""
+"""Checks a data set as a whole: every image and label, then what only several of them show."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from paddleseg_ext.data_tools.inspection import Finding, inspect
 from paddleseg_ext.data_tools.kinds import Problem
 from paddleseg_ext.data_tools.splits import Sample, Split
 
-OUTLIER = 10  # times the pixels of the median picture
+OUTLIER = 10  # times the pixels of the median image
 
 
 def check(splits: list[Split], num_workers: int) -> dict[str, list[Finding]]:
     """Look into every file, in `num_workers` processes (0: in this one); the findings of each split, in its order."""
     jobs = [(split, sample) for split in splits for sample in split.samples]
     if num_workers == 0:
-        findings = [inspect(*job) for job in tqdm(jobs, unit="picture")]
+        findings = [inspect(*job) for job in tqdm(jobs, unit="image")]
     else:
         with ProcessPoolExecutor(num_workers, initializer=_share, initargs=(jobs,)) as pool:
             results = pool.map(_inspect_job, range(len(jobs)), chunksize=4)
-            findings = list(tqdm(results, total=len(jobs), unit="picture"))
+            findings = list(tqdm(results, total=len(jobs), unit="image"))
     by_split: dict[str, list[Finding]] = {split.name: [] for split in splits}
     for (split, _), finding in zip(jobs, findings):
         by_split[split.name].append(finding)
@@ -43,7 +43,7 @@ def _inspect_job(number: int) -> Finding:
 
 
 def find_duplicates(splits: list[Split], findings: dict[str, list[Finding]]) -> list[Problem]:
-    """Pictures that are in more than one split, pixel by pixel."""
+    """Images that are in more than one split, pixel by pixel."""
     first: dict[bytes, tuple[str, str]] = {}
     problems = []
     for split in splits:
@@ -58,7 +58,7 @@ def find_duplicates(splits: list[Split], findings: dict[str, list[Finding]]) -> 
 
 
 def find_outsized(splits: list[Split], findings: dict[str, list[Finding]]) -> list[Problem]:
-    """Pictures of more than `OUTLIER` times the pixels of the median one of all splits."""
+    """Images of more than `OUTLIER` times the pixels of the median one of all splits."""
     sized = [
         (split, sample, *finding.size)
         for split in splits
@@ -71,7 +71,7 @@ def find_outsized(splits: list[Split], findings: dict[str, list[Finding]]) -> li
             "size_outlier",
             split.name,
             sample.image,
-            f"{width}x{height}, {width * height / median:.0f} times the median picture",
+            f"{width}x{height}, {width * height / median:.0f} times the median image",
             image=sample.image,
             label=sample.label,
         )

@@ -1,7 +1,7 @@
-"""Predictions to what the Cityscapes server takes: a ZIP with one PNG of label ids per picture of a split.
+"""Predictions to what the Cityscapes server takes: a ZIP with one PNG of label ids per image of a split.
 
 Rules of https://www.cityscapes-dataset.com/submit: names start with ``<city>_<sequence>_<frame>``, sizes are those of
-the pictures, values are label ids, not train ids.
+the images, values are label ids, not train ids.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FOLDER = "submission"
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture of a split; `name` is its <city>_<sequence>_<frame>."""
+    """An image of a split; `name` is its <city>_<sequence>_<frame>."""
 
     name: str
     image: Path
@@ -56,7 +56,7 @@ class Scene:
 
 
 def find_scenes(root: str, split: str) -> list[Scene]:
-    """The pictures of a split, by name.
+    """The images of a split, by name.
 
     Raises:
         UserError: there is none, or one is not named as Cityscapes names them.
@@ -87,12 +87,10 @@ def read_predictions(folder: str, scenes: list[Scene]) -> Iterable[np.ndarray]:
         match = SCENE_NAME.match(path.name)
         of_scene.get(match.group() if match else "", strangers).append(path)
     if strangers:
-        raise UserError(f"{strangers[0]}: belongs to no picture of the split ({len(strangers)} such files): remove it")
+        raise UserError(f"{strangers[0]}: belongs to no image of the split ({len(strangers)} such files): remove it")
     missing = [name for name, paths in of_scene.items() if not paths]
     if missing:
-        raise UserError(
-            f"{folder}: {len(missing)} of {len(scenes)} pictures have no prediction, e.g. {missing[0]}*.png"
-        )
+        raise UserError(f"{folder}: {len(missing)} of {len(scenes)} images have no prediction, e.g. {missing[0]}*.png")
     for name, paths in of_scene.items():
         if len(paths) > 1:
             raise UserError(f"{name} has {len(paths)} predictions, {paths[0]} and {paths[1]}: give the folder of one")
@@ -102,7 +100,7 @@ def read_predictions(folder: str, scenes: list[Scene]) -> Iterable[np.ndarray]:
 def _read_train_ids(path: Path) -> np.ndarray:
     mode, train_ids = _decode(str(path), path)
     if mode not in ("L", "P"):
-        raise UserError(f"{path}: a picture of mode {mode}, expected 8-bit grey or palette with train ids 0 to 18")
+        raise UserError(f"{path}: an image of mode {mode}, expected 8-bit grey or palette with train ids 0 to 18")
     if train_ids.max() >= len(CLASSES):
         hint = "; these look like label ids already" if np.isin(train_ids, LABEL_IDS).all() else ""
         raise UserError(f"{path}: holds {train_ids.max()}, expected train ids 0 to 18{hint}")
@@ -110,12 +108,12 @@ def _read_train_ids(path: Path) -> np.ndarray:
 
 
 def _decode(file: str | io.BytesIO, name: str | Path) -> tuple[str, np.ndarray]:
-    """The mode and the pixels of a picture; `name` is what an error calls it."""
+    """The mode and the pixels of an image; `name` is what an error calls it."""
     try:
         with open_picture(file) as picture:
             return picture.mode, np.asarray(picture)
     except Exception as error:  # whatever a codec makes of a broken file
-        raise UserError(f"{name}: not a picture that can be read: {one_line(error)}") from error
+        raise UserError(f"{name}: not an image that can be read: {one_line(error)}") from error
 
 
 def make_submission(scenes: list[Scene], predictions: Iterable[np.ndarray], save_dir: str) -> Path:
@@ -130,13 +128,13 @@ def make_submission(scenes: list[Scene], predictions: Iterable[np.ndarray], save
         The archive's path.
 
     Raises:
-        UserError: a prediction has not the size of its picture.
+        UserError: a prediction has not the size of its image.
     """
     os.makedirs(save_dir, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".submission_", dir=save_dir) as made:
         folder, archive = Path(made, FOLDER), Path(made, ARCHIVE)
         folder.mkdir()
-        for scene, train_ids in zip(tqdm(scenes, desc="label ids", unit="picture"), predictions):
+        for scene, train_ids in zip(tqdm(scenes, desc="label ids", unit="image"), predictions):
             Image.fromarray(train_ids_to_label_ids(train_ids)).save(folder / scene.file_name)
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed
             for path in sorted(folder.iterdir()):
@@ -158,13 +156,13 @@ def check_submission(archive: str | Path, scenes: list[Scene]) -> None:
         with zipfile.ZipFile(archive) as file:
             names = file.namelist()
             if len(names) != len(scenes):
-                raise UserError(f"{archive}: holds {len(names)} files, expected {len(scenes)}, one per picture")
+                raise UserError(f"{archive}: holds {len(names)} files, expected {len(scenes)}, one per image")
             scene_of = {scene.name: scene for scene in scenes}
-            for name in tqdm(names, desc="checking", unit="picture"):
+            for name in tqdm(names, desc="checking", unit="image"):
                 scene_name = SCENE_NAME.match(os.path.basename(name))
                 scene = scene_of.pop(scene_name.group(), None) if scene_name else None
                 if scene is None or not name.endswith(".png"):
-                    raise UserError(f"{archive}: {name} is not <city>_<sequence>_<frame>*.png of one more picture")
+                    raise UserError(f"{archive}: {name} is not <city>_<sequence>_<frame>*.png of one more image")
                 _check_label_ids(f"{archive}: {name}", file.read(name), scene.size)
     except zipfile.BadZipFile as error:
         raise UserError(f"{archive}: {error}") from error
@@ -173,9 +171,9 @@ def check_submission(archive: str | Path, scenes: list[Scene]) -> None:
 def _check_label_ids(name: str, png: bytes, size: tuple[int, int]) -> None:
     mode, label_ids = _decode(io.BytesIO(png), name)
     if mode != "L":
-        raise UserError(f"{name}: a picture of mode {mode}, expected 8-bit grey")
+        raise UserError(f"{name}: an image of mode {mode}, expected 8-bit grey")
     if label_ids.shape != size[::-1]:
-        raise UserError(f"{name}: is {label_ids.shape[1]} x {label_ids.shape[0]}, its picture {size[0]} x {size[1]}")
+        raise UserError(f"{name}: is {label_ids.shape[1]} x {label_ids.shape[0]}, its image {size[0]} x {size[1]}")
     unknown = np.setdiff1d(label_ids, LABEL_IDS)
     if unknown.size:
         raise UserError(f"{name}: holds {unknown.tolist()}, expected the label ids {list(LABEL_IDS)}")

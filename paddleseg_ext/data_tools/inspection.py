@@ -1,4 +1,4 @@
-"""What one picture and its label hold: mistakes, sizes, and the pixels of each class."""
+"""What one image and its label hold: mistakes, sizes, and the pixels of each class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODES = {1: ("L",), 3: ("RGB", "RGBA", "L", "LA", "P")}
 
 @dataclass(frozen=True)
 class Finding:
-    """What one sample gave; `pixels` (num_classes,), the picture's (width, height) and the hash of its pixels."""
+    """What one sample gave; `pixels` (num_classes,), the image's (width, height) and the hash of its pixels."""
 
     problems: list[Problem]
     pixels: np.ndarray
@@ -36,7 +36,7 @@ class Finding:
 
 
 def inspect(split: Split, sample: Sample) -> Finding:
-    """Everything about one picture and its label."""
+    """Everything about one image and its label."""
     problems: list[Problem] = []
 
     def complain(kind: str, file: str, detail: str = "", extent: float = 1.0) -> None:
@@ -54,7 +54,7 @@ def inspect(split: Split, sample: Sample) -> Finding:
     if path and label is not None:
         if image is not None and image.size != label.size:
             sizes = ["x".join(map(str, picture.size)) for picture in (image, label)]
-            complain("size_mismatch", path, f"the picture has {sizes[0]} pixels, the label {sizes[1]}")
+            complain("size_mismatch", path, f"the image has {sizes[0]} pixels, the label {sizes[1]}")
         classes = _inspect_label(label, path, sample.index, split, complain)
         if classes is not None:
             counts = np.bincount(classes.ravel(), minlength=256)
@@ -80,7 +80,7 @@ def _load(path: str, what: str, complain) -> Image.Image | None:
 
 def _inspect_image(image: Image.Image, path: str, channels: int, complain) -> None:
     if not cv2.haveImageReader(path):
-        complain("image_unreadable", path, f"OpenCV, with which PaddleSeg reads pictures, has no {image.format} reader")
+        complain("image_unreadable", path, f"OpenCV, with which PaddleSeg reads images, has no {image.format} reader")
     depth = _png_depth(path)
     if image.mode not in MODES[channels] or depth == 16:
         what = {"RGBA": "with alpha", "LA": "grey with alpha", "P": "palette"}.get(image.mode, image.mode)
@@ -116,7 +116,7 @@ def _inspect_label(label: Image.Image, path: str, index: int, split: Split, comp
     try:
         values = np.asarray(label) if split.dataset is None else _as_dataset_reads(split.dataset, index)
         classes = split.decoder.decode(label if split.dataset is None else Image.fromarray(values))
-    except Exception as error:  # a picture mode without classes, or whatever a data set of others raises
+    except Exception as error:  # an image mode without classes, or whatever a data set of others raises
         complain("label_unreadable", detail=one_line(error))
         return None
     wrong = classes == UNKNOWN

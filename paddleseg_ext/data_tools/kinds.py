@@ -13,51 +13,51 @@ KINDS: dict[str, tuple[str, str]] = {
         "write it with tools/new_config.py or tools/create_dataset_list.py, or fix the path in the YAML",
     ),
     "list_line": (
-        "A line of a list is not a picture and a label",
+        "A line of a list is not an image and a label",
         "write `picture label` with one separator, / in paths and names in UTF-8; set that `separator` in the YAML",
     ),
-    "no_pictures": ("A split has no pictures", "fix dataset_root, or the list"),
-    "image_missing": ("There is no such picture", "add the file, or take its label or line out"),
+    "no_images": ("A split has no images", "fix dataset_root, or the list"),
+    "image_missing": ("There is no such image", "add the file, or take its label or line out"),
     "label_missing": (
         "There is no such label",
-        "add the file, or take its picture or line out (Cityscapes: convert_cityscapes.py makes *_labelTrainIds.png)",
+        "add the file, or take its image or line out (Cityscapes: convert_cityscapes.py makes *_labelTrainIds.png)",
     ),
     "pair_crossed": (
-        "A picture has the label of another picture",
-        "pair pictures and labels by name: tools/create_dataset_list.py does",
+        "An image has the label of another image",
+        "pair images and labels by name: tools/create_dataset_list.py does",
     ),
-    "listed_twice": ("A list names the picture twice", "take one of the lines out"),
+    "listed_twice": ("A list names the image twice", "take one of the lines out"),
     "duplicate": (
-        "The same picture is in two splits",
-        "keep it in one: figures measured on pictures that were trained on are too good",
+        "The same image is in two splits",
+        "keep it in one: figures measured on images that were trained on are too good",
     ),
     "size_outlier": (
-        "The picture is far larger than the others",
-        "cut it and its label into tiles or scale both down: evaluation takes whole pictures into memory",
+        "The image is far larger than the others",
+        "cut it and its label into tiles or scale both down: evaluation takes whole images into memory",
     ),
     "too_large": (
         "The header declares more pixels than there can be",
-        "replace the file, or cut the picture into tiles",
+        "replace the file, or cut the image into tiles",
     ),
-    "image_unreadable": ("The picture cannot be decoded", "copy or download it again"),
+    "image_unreadable": ("The image cannot be decoded", "copy or download it again"),
     "label_unreadable": ("The label cannot be decoded", "copy or download it again"),
-    "label_shapes": ("The JSON gives no label", "fix the shape in labelme, or take the picture out"),
+    "label_shapes": ("The JSON gives no label", "fix the shape in labelme, or take the image out"),
     "image_channels": (
-        "The picture's channels are not what the data set has",
-        "save it as an 8-bit picture with as many channels as img_channels says",
+        "The image's channels are not what the data set has",
+        "save it as an 8-bit image with as many channels as img_channels says",
     ),
     "image_rotated": (
-        "The picture has an EXIF rotation, which OpenCV applies to it and nothing to its label",
+        "The image has an EXIF rotation, which OpenCV applies to it and nothing to its label",
         "rotate the pixels and remove the EXIF tag",
     ),
-    "image_blank": ("The picture has one colour only", "take it and its label out"),
-    "size_mismatch": ("Picture and label have different sizes", "resize the label with nearest neighbour"),
+    "image_blank": ("The image has one colour only", "take it and its label out"),
+    "size_mismatch": ("Image and label have different sizes", "resize the label with nearest neighbour"),
     "label_lossy": (
         "The label is a JPEG, which changes its values",
         "export the labels again as PNG; a converted JPEG keeps the wrong values",
     ),
     "label_rgb": (
-        "The label is a colour picture, expected one channel of class indices",
+        "The label is a colour image, expected one channel of class indices",
         "map each colour to its class index and save one channel, 0 for the first class",
     ),
     "label_depth": (
@@ -84,7 +84,7 @@ KINDS: dict[str, tuple[str, str]] = {
         "The label holds colours that are no class of the data set",
         "save labels without smoothing (nearest neighbour, PNG) in the data set's colours",
     ),
-    "label_empty": ("The label is ignored everywhere", "label the picture, or take it out: nothing is learnt from it"),
+    "label_empty": ("The label is ignored everywhere", "label the image, or take it out: nothing is learnt from it"),
 }
 """kind -> what it is, and the fix."""
 

@@ -34,7 +34,7 @@ def is_labelme(path: str) -> bool:
 
 
 class Annotation:
-    """The shapes of one JSON file; `size` is (width, height) of its picture.
+    """The shapes of one JSON file; `size` is (width, height) of its image.
 
     Raises:
         UserError: not labelme's JSON; names the file.
@@ -60,17 +60,17 @@ class Annotation:
         """The label map (H, W) uint8; later shapes lie over earlier ones.
 
         Args:
-            size: (width, height) of the picture.
+            size: (width, height) of the image.
             index_of: name -> class.
             unpainted: the value of pixels that no shape covers.
 
         Raises:
-            UserError: the picture has another size than the JSON, or a shape has no area or no class.
+            UserError: the image has another size than the JSON, or a shape has no area or no class.
         """
         if size != self.size:
             raise UserError(
-                f"{self.path}: drawn on {self.size[0]}x{self.size[1]} pixels, but its picture has {size[0]}x{size[1]}: "
-                "make them equal (a picture with an EXIF rotation: rotate its pixels first)"
+                f"{self.path}: drawn on {self.size[0]}x{self.size[1]} pixels, but its image has {size[0]}x{size[1]}: "
+                "make them equal (an image with an EXIF rotation: rotate its pixels first)"
             )
         label = Image.new("L", size, unpainted)
         canvas = ImageDraw.Draw(label)
@@ -92,7 +92,7 @@ def _draw_shape(label: Image.Image, canvas: ImageDraw.ImageDraw, kind: str, poin
     if len(corners) < needed[kind] or not np.isfinite(points).all() or points.shape[1:] != (2,):
         raise ValueError(f"a {kind} of {len(corners)} points")
     if np.abs(points).max() > 10 * max(label.size):
-        raise ValueError("its points are far outside of the picture")
+        raise ValueError("its points are far outside of the image")
     if kind == "polygon":
         canvas.polygon(corners, outline=value, fill=value)
     elif kind == "rectangle":

@@ -1,4 +1,4 @@
-"""From a folder of pictures and labels to lists, classes.txt and a YAML: what tools/new_config.py does."""
+"""From a folder of images and labels to lists, classes.txt and a YAML: what tools/new_config.py does."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make_config(args, command: str) -> int:
         The exit status: 1 where the data has problems, which are printed; nothing is written then.
 
     Raises:
-        UserError: a wrong flag, no pictures with labels, or a file that stands in the way.
+        UserError: a wrong flag, no images with labels, or a file that stands in the way.
     """
     ratios = _check_flags(args)
     root = args.dataset_root
@@ -63,13 +63,13 @@ def make_config(args, command: str) -> int:
         statistics = make_report(splits, findings, [])["splits"]
         train = statistics["train"]
         for name in ("train", "val"):
-            if not statistics[name]["labelled_pictures"]:
-                raise UserError(f"{root}: no picture of {name} has a label: label more, or change --split")
-        if args.batch_size and args.batch_size > train["pictures"]:
-            raise UserError(f"--batch_size {args.batch_size}: there are only {train['pictures']} training pictures")
+            if not statistics[name]["labelled_images"]:
+                raise UserError(f"{root}: no image of {name} has a label: label more, or change --split")
+        if args.batch_size and args.batch_size > train["images"]:
+            raise UserError(f"--batch_size {args.batch_size}: there are only {train['images']} training images")
         proposal = propose(
             args.network,
-            train["pictures"],
+            train["images"],
             tuple(train["sizes"]["median"]),
             [c["median_frequency_weight"] for c in train["classes"]],
             args.crop_size and tuple(args.crop_size),
@@ -90,13 +90,13 @@ def make_config(args, command: str) -> int:
             separator=data.separator,
             names=[printable(name) for name in splits[0].class_names],
             shares=[c["pixel_share"] for c in train["classes"]],
-            pictures=train["pictures"],
+            pictures=train["images"],
             channels=splits[0].channels,
             size=train["sizes"]["median"],
         )
         _write(texts, data, root)
     if data.has_lists:
-        print(f"the lists in {root} are used as they are; remove them to split the pictures (and draw the JSON) again")
+        print(f"the lists in {root} are used as they are; remove them to split the images (and draw the JSON) again")
     print(_summary(statistics, proposal, [*texts], args))
     return 0
 
@@ -174,7 +174,7 @@ def _palette(labels: Sequence[str], colours: np.ndarray, num_classes: int) -> np
 
 
 def _leave_out_unusable(splits: list[Split], findings: dict[str, list[Finding]]) -> None:
-    """Take out the pictures of which only --ignore has let a mistake pass with which nothing can be learnt."""
+    """Take out the images of which only --ignore has let a mistake pass with which nothing can be learnt."""
     for split in splits:
         kept = [
             (sample, finding)
@@ -187,7 +187,7 @@ def _leave_out_unusable(splits: list[Split], findings: dict[str, list[Finding]])
 def _divide(
     data: OwnSplits, findings: dict[str, list[Finding]], root: str, ratios: dict[str, float], seed: int
 ) -> tuple[list[Split], dict[str, list[Finding]]]:
-    """The splits train, val and maybe test: those of the folders and lists, or made of the undivided pictures."""
+    """The splits train, val and maybe test: those of the folders and lists, or made of the undivided images."""
     whole = next((split for split in data.splits if split.name == UNDIVIDED), None)
     if whole is None:
         return data.splits, findings
@@ -196,7 +196,7 @@ def _divide(
         ratios = {"train": ratios["train"] / (ratios["train"] + ratios["val"])}
         ratios["val"] = 1 - ratios["train"]
     if len(whole.samples) < len(ratios):
-        raise UserError(f"{root}: {len(whole.samples)} pictures with labels: at least {len(ratios)} are needed")
+        raise UserError(f"{root}: {len(whole.samples)} images with labels: at least {len(ratios)} are needed")
     names = [os.path.relpath(sample.image, root) for sample in whole.samples]
     holds = np.array([finding.pixels > 0 for finding in findings[UNDIVIDED]])
     digests = [finding.digest for finding in findings[UNDIVIDED]]
@@ -247,17 +247,17 @@ def _write(texts: dict[str, str], data: OwnSplits, root: str) -> None:
 def _summary(statistics: dict, proposal, written: list[str], args) -> str:
     train = statistics["train"]
     rows = [
-        [i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['picture_share']:.1%}", weight]
+        [i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['image_share']:.1%}", weight]
         for i, (c, weight) in enumerate(zip(train["classes"], proposal.weights))
     ]
-    table = text_table(["", "class", "pixels", "pictures", "weight"], rows, left="class")
-    counts = ", ".join(f"{name}: {split['pictures']} pictures" for name, split in statistics.items())
+    table = text_table(["", "class", "pixels", "images", "weight"], rows, left="class")
+    counts = ", ".join(f"{name}: {split['images']} images" for name, split in statistics.items())
     lines = [counts, table]
-    lines += [outside_note(number) for split in statistics.values() if (number := split["pictures_outside"])]
+    lines += [outside_note(number) for split in statistics.values() if (number := split["images_outside"])]
     for name in ("train", "val"):
         absent = [c["name"] for c in statistics[name]["classes"] if c["pixel_share"] == 0]
         if absent:
-            lines.append(f"warning: no picture of {name} has {', '.join(absent)}: label more, or try another --seed")
+            lines.append(f"warning: no image of {name} has {', '.join(absent)}: label more, or try another --seed")
     device = "" if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() else " --device cpu"
     save_dir = os.path.join("output", Path(args.save_path).stem)
     interval = max(1, proposal.iters // 10)

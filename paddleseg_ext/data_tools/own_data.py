@@ -1,6 +1,6 @@
-"""Finds the pictures and labels in a stranger's folder: flat, split, Cityscapes' layout, EISeg's masks, labelme's JSON.
+"""Finds the images and labels in a stranger's folder: flat, split, Cityscapes' layout, EISeg's masks, labelme's JSON.
 
-A label belongs to the picture of the same name in the folder that remains when words like "images" and "masks" are
+A label belongs to the image of the same name in the folder that remains when words like "images" and "masks" are
 taken out of the path: ``images/a.jpg`` and ``masks/a_mask.png``, ``train/a.jpg`` and ``trainannot/a.png``,
 ``a.jpg`` and ``label/a.png`` (EISeg), ``a.jpg`` and ``a.json`` (labelme).
 """
@@ -39,8 +39,8 @@ Key = tuple[str, ...]
 class OwnData:
     """Paths relative to the root; the split of a pair is "" where folders do not tell it."""
 
-    pairs: list[tuple[str, str, str]] = field(default_factory=list)  # split, picture, label
-    pictures_alone: list[tuple[str, str]] = field(default_factory=list)  # split, picture
+    pairs: list[tuple[str, str, str]] = field(default_factory=list)  # split, image, label
+    pictures_alone: list[tuple[str, str]] = field(default_factory=list)  # split, image
     labels_alone: list[str] = field(default_factory=list)
 
     @property
@@ -49,10 +49,10 @@ class OwnData:
 
 
 def find_own_data(root: str) -> OwnData:
-    """The pictures below `root`, each with its label: a mask, or where there are no masks at all, labelme's JSON.
+    """The images below `root`, each with its label: a mask, or where there are no masks at all, labelme's JSON.
 
     Raises:
-        UserError: no pair, two pictures of one name, or two labels of one picture.
+        UserError: no pair, two images of one name, or two labels of one image.
     """
     files = [path for path in (file.relative_to(root) for file in files_below(root)) if RENDERED not in path.parts]
     pictures: dict[Key, str] = {}
@@ -75,7 +75,7 @@ def find_own_data(root: str) -> OwnData:
         found = _pair(root, pictures, [path for path in json if is_labelme(os.path.join(root, path))])
     if not found.pairs:
         raise UserError(
-            f"{root}: found {len(pictures)} pictures but no labels for them: keep labels under the pictures' names in "
+            f"{root}: found {len(pictures)} images but no labels for them: keep labels under the images' names in "
             "a folder called labels, masks or annotations, as a_mask.png beside a.jpg, or as labelme's a.json"
         )
     return found
@@ -99,7 +99,7 @@ def _without(stem: str, endings: tuple[str, ...]) -> list[str]:
 
 
 def _by_bare_name(pictures: dict[Key, str]) -> dict[Key, str]:
-    """The pictures by their name with and without an ending like "_rgb"."""
+    """The images by their name with and without an ending like "_rgb"."""
     return {
         (*folders, bare): path
         for (*folders, stem), path in pictures.items()

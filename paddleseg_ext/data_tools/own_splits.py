@@ -106,9 +106,9 @@ def _found(root: str, own: OwnData, drawn: str | None) -> OwnSplits:
         if split.name == "test":  # whose labels are often not given away
             split.samples.append(Sample(os.path.join(root, picture), None, len(split.samples)))
         else:
-            split.complain("label_missing", os.path.join(root, picture), "the picture has no label")
+            split.complain("label_missing", os.path.join(root, picture), "the image has no label")
     for label in own.labels_alone:
-        split_of("").complain("image_missing", os.path.join(root, label), "the label has no picture")
+        split_of("").complain("image_missing", os.path.join(root, label), "the label has no image")
     data.splits.sort(key=lambda split: (*SPLITS, UNDIVIDED).index(split.name))
     return data
 
@@ -122,7 +122,7 @@ def _is_grey(path: str) -> bool:
 
 
 def _draw(root: str, own: OwnData, drawn: str, data: OwnSplits, split_of) -> dict[str, str]:
-    """Picture -> the label that was drawn from its JSON into the folder `drawn`."""
+    """Image -> the label that was drawn from its JSON into the folder `drawn`."""
     annotations, labels = {}, {}
     for split_name, picture, path in own.pairs:
         try:
@@ -132,7 +132,7 @@ def _draw(root: str, own: OwnData, drawn: str, data: OwnSplits, split_of) -> dic
     classes = os.path.join(root, CLASSES_FILE)
     data.names = read_classes(classes)[0] if os.path.isfile(classes) else labelme.classes_of(annotations.values())
     index_of, unpainted = labelme.numbering(data.names)
-    for split_name, picture, path in tqdm(own.pairs, desc="drawing labels", unit="picture"):
+    for split_name, picture, path in tqdm(own.pairs, desc="drawing labels", unit="image"):
         if picture not in annotations:
             continue
         target = os.path.join(drawn, str(Path(picture).with_suffix(".png")))

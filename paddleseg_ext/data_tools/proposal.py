@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 
 LONGEST_SIDE = 1024
-"""Larger pictures are scaled down to this: a crop of 512 of a 12-megapixel photo would show no whole object."""
+"""Larger images are scaled down to this: a crop of 512 of a 12-megapixel photo would show no whole object."""
 LONGEST_CROP = 512
 CROP_STEP = 32
 BATCH_PIXELS = 1 << 20
@@ -38,7 +38,7 @@ PRETRAINED = {
 
 @dataclass(frozen=True)
 class Proposal:
-    """Sizes are (width, height); `longest_side` is None where pictures stay as they are."""
+    """Sizes are (width, height); `longest_side` is None where images stay as they are."""
 
     crop: tuple[int, int]
     batch: int
@@ -60,11 +60,11 @@ def propose(
     batch: int | None = None,
     iters: int | None = None,
 ) -> Proposal:
-    """For a training on `pictures` pictures; what is given of `crop`, `batch` and `iters` is kept.
+    """For a training on `pictures` images; what is given of `crop`, `batch` and `iters` is kept.
 
     Args:
         network: a key of `NETWORKS`.
-        median_size: of the pictures.
+        median_size: of the images.
         median_frequency_weights: of the classes, see `check_report`. Their square roots are the weights: a class of
             a hundredth of the median's pixels weighs ten times as much, not a hundred times, with which it would
             spread over its neighbours.

@@ -1,4 +1,4 @@
-"""Data errors that name their file: lists are checked before the first step, pictures as they are read."""
+"""Data errors that name their file: lists are checked before the first step, images as they are read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def checked_list(dataset_arguments: dict) -> Iterator[dict]:
     except ValueError as error:
         raise UserError(str(error)) from error
     if not count:
-        raise UserError(f"{path}: an empty list: write a line `image{separator}label` for each picture")
+        raise UserError(f"{path}: an empty list: write a line `image{separator}label` for each image")
     with open(path, "rb") as file:
         text = file.read()
     lines = text.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
@@ -92,7 +92,7 @@ class TransformsWithFileNames:
             data = self.transforms(data)
         except Exception as error:
             if files and cv2.imread(files[0]) is None:
-                raise UserError(f"{files[0]}: a damaged picture that does not decode: replace it") from error
+                raise UserError(f"{files[0]}: a damaged image that does not decode: replace it") from error
             raise UserError(f"{' with '.join(files)}: cannot be transformed: {one_line(error)}") from error
         if len(files) == 2 and self.classes is not None:
             _check_values(files[1], data["label"], *self.classes)
@@ -101,7 +101,7 @@ class TransformsWithFileNames:
 
 @dataclass(frozen=True)
 class _Header:
-    """What the head of a picture file says; `orientation` is that of EXIF, 1 as it lies."""
+    """What the head of an image file says; `orientation` is that of EXIF, 1 as it lies."""
 
     size: tuple[int, int]
     mode: str

@@ -1,4 +1,4 @@
-"""Which pictures and labels a data set's splits have, and how its labels are read."""
+"""Which images and labels a data set's splits have, and how its labels are read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from paddleseg_ext.files import below
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and, except in a test split, its label; index is that of the data set."""
+    """An image and, except in a test split, its label; index is that of the data set."""
 
     image: str
     label: str | None
@@ -99,7 +99,7 @@ def _splits_of(settings: dict) -> list[Split]:
             layout = LAYOUTS["cityscapes"][0] if component is Cityscapes else find_layout(split.root, component.LAYOUT)
             _add_folders(split, layout)
         if not split.samples and (name == mode or split.problems):
-            split.complain("no_pictures", list_path or split.root)
+            split.complain("no_images", list_path or split.root)
         if split.samples or split.problems:
             splits.append(split)
     return splits
@@ -187,6 +187,6 @@ def _add_folders(split: Split, layout: Layout) -> None:
         split.samples.append(Sample(os.path.join(split.root, image), label_path, index))
     if not unlabelled:
         for image in partners.images_alone:
-            split.complain("label_missing", os.path.join(split.root, image), "the picture has no label")
+            split.complain("label_missing", os.path.join(split.root, image), "the image has no label")
     for label in partners.labels_alone:
-        split.complain("image_missing", os.path.join(split.root, label), "the label has no picture")
+        split.complain("image_missing", os.path.join(split.root, label), "the label has no image")

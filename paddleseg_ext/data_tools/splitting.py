@@ -1,4 +1,4 @@
-"""Divides pictures into train, val and test so that neighbouring frames of a film stay on one side."""
+"""Divides images into train, val and test so that neighbouring frames of a film stay on one side."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ ATTEMPTS = 200
 def assign_splits(
     names: Sequence[str], holds: np.ndarray, digests: Sequence[Hashable], ratios: dict[str, float], seed: int
 ) -> list[str]:
-    """The split of each picture.
+    """The split of each image.
 
     Of `ATTEMPTS` random divisions that keep groups whole the one that leaves the fewest classes out of a split, then
     the one closest to the ratios.
 
     Args:
         names: paths; see `group_frames`.
-        holds: bool (pictures, classes), which classes each picture has.
-        digests: equal for equal pictures, which stay together.
+        holds: bool (images, classes), which classes each image has.
+        digests: equal for equal images, which stay together.
         ratios: share of each split, summing to 1.
         seed: of the random divisions.
     """
     smallest = min(ratio for ratio in ratios.values() if ratio > 0)
     groups = group_frames(names, max(1, round(len(names) * smallest)))
-    first: dict[Hashable, int] = {}  # picture of each digest
+    first: dict[Hashable, int] = {}  # image of each digest
     groups = [groups[first.setdefault(digest, i)] for i, digest in enumerate(digests)]
     members = defaultdict(list)
     for i, group in enumerate(groups):
@@ -68,9 +68,9 @@ def _divide(order: list[list[int]], total: int, ratios: dict[str, float]) -> lis
 
 
 def group_frames(names: Sequence[str], largest: int) -> list[str]:
-    """A group for each picture: those in one folder whose names differ in their last number alone.
+    """A group for each image: those in one folder whose names differ in their last number alone.
 
-    A group of more than `largest` pictures is cut into stretches of half of that in the order of numbers, for a
+    A group of more than `largest` images is cut into stretches of half of that in the order of numbers, for a
     folder of img_001 to img_900 would be a single group.
     """
     sequences = defaultdict(list)

@@ -24,14 +24,14 @@ MODES = {**{split: (split,) for split in SPLITS}, "trainval": ("train", "val")}
 """The splits of each mode."""
 
 BLANK_BYTES = 1 << 16
-"""A picture of one colour compresses to less than this; only such small files are opened to look for blank ones."""
+"""An image of one colour compresses to less than this; only such small files are opened to look for blank ones."""
 
 
 class LabelTableDataset(Dataset):
-    """A data set whose label pictures go through a `LabelDecoder`.
+    """A data set whose label images go through a `LabelDecoder`.
 
-    Files come from a list, as `paddleseg.datasets.Dataset` has them, or from the folders of a `Layout`. Pictures
-    without label, labels without picture and blank pictures are skipped and counted in one warning. Mode "trainval"
+    Files come from a list, as `paddleseg.datasets.Dataset` has them, or from the folders of a `Layout`. Images
+    without label, labels without image and blank images are skipped and counted in one warning. Mode "trainval"
     is trained like "train", on train and val together. Mode "test" is evaluated like "val"; list lines without label
     are allowed in it.
 
@@ -95,7 +95,7 @@ class LabelTableDataset(Dataset):
         blank = len(files) - len(self.file_list)
         if blank or alone:
             logger.warning(
-                f"{dataset_root}, {self.mode}: skipped {blank} blank pictures and {alone} files without partner "
+                f"{dataset_root}, {self.mode}: skipped {blank} blank images and {alone} files without partner "
                 "(tools/check_dataset.py names them)"
             )
 
@@ -151,7 +151,7 @@ def check_sizes(image: str, label: str, image_size: tuple[int, int], label_size:
 
 
 def is_blank(path: str) -> bool:
-    """Whether a picture file is empty or of one colour; a missing one is not (it is an error later on)."""
+    """Whether an image file is empty or of one colour; a missing one is not (it is an error later on)."""
     if not os.path.isfile(path) or os.path.getsize(path) >= BLANK_BYTES:
         return False
     if os.path.getsize(path) == 0:

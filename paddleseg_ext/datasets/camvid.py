@@ -15,7 +15,7 @@ class CamVid(LabelTableDataset):
     Labels are index PNGs (0 to 10, 11 is void) or PNGs of the 32 CamVid colours; void becomes `IGNORE_INDEX`.
     Without lists, `dataset_root` holds train, trainannot, val, valannot, test, testannot (SegNet's copy), or
     train, train_labels, ... (Kaggle's), or images and labels (or the official 701_StillsRaw_full and
-    LabeledApproved_full), which are split as SegNet did: 367, 101 and 233 pictures.
+    LabeledApproved_full), which are split as SegNet did: 367, 101 and 233 images.
 
     Args:
         others: what becomes of the colours beyond the 11 classes: "ignore" them, as the authors of SANet do, or

@@ -23,10 +23,10 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a data set: their names, colours (256, 3) uint8 RGB, and how its label pictures are read.
+    """The classes of a data set: their names, colours (256, 3) uint8 RGB, and how its label images are read.
 
     Labels that are not a class are `ignore_index` here; their colour is black. `decoder` is that of CamVid and GTAV;
-    the label pictures of other data sets hold the classes themselves, counted from `first_class`.
+    the label images of other data sets hold the classes themselves, counted from `first_class`.
     """
 
     names: tuple[str, ...]
@@ -47,7 +47,7 @@ class Classes:
         raise UserError(f"class {name}: {nearest(name, self.names)} (or a number below {len(self)})")
 
     def read_label(self, path: str, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The classes (H, W) of a label picture, uint8; raises `ValueError` unless it has `size` (H, W), if given."""
+        """The classes (H, W) of a label image, uint8; raises `ValueError` unless it has `size` (H, W), if given."""
         if self.decoder is not None:
             label = self.decoder.read(path)
         else:

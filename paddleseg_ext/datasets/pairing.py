@@ -1,4 +1,4 @@
-"""Which label belongs to which picture: file lists as PaddleSeg has them, and the folders of known data sets."""
+"""Which label belongs to which image: file lists as PaddleSeg has them, and the folders of known data sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEPARATORS = (" ", ",", "\t", "|")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a data set keeps the pictures and labels of a split.
+    """Where a data set keeps the images and labels of a split.
 
     Attributes:
         images, labels: folders below the root, searched with their sub-folders; ``{split}`` is train, val or test.
@@ -55,7 +55,7 @@ class Partners:
 
 
 def find_partners(root: str | Path, layout: Layout, split: str) -> Partners:
-    """Pair the pictures and labels of a split by name."""
+    """Pair the images and labels of a split by name."""
     image_folder, label_folder = layout.folders(root, split)
     images = _find_files(image_folder, layout.image_postfixes, layout.image_formats)
     labels = _find_files(label_folder, layout.label_postfixes, layout.label_formats)
@@ -98,7 +98,7 @@ def files_below(root: str | Path) -> Iterator[Path]:
 
 
 def find_layout(root: str | Path, type_: str) -> Layout:
-    """The one of `LAYOUTS[type_]` whose picture and label folders are there.
+    """The one of `LAYOUTS[type_]` whose image and label folders are there.
 
     Raises:
         UserError: none is; names the folders that are looked for.
@@ -124,9 +124,9 @@ def folder_layout(folders: list[str], postfixes: list[str], formats: list[str]) 
 
 
 def write_lists(root: str, layout: Layout, splits: Iterable[str], separator: str) -> tuple[dict[str, int], list[str]]:
-    """Write <split>.txt into `root` for each split that has pictures.
+    """Write <split>.txt into `root` for each split that has images.
 
-    A test split without any label gives lines of a picture alone.
+    A test split without any label gives lines of an image alone.
 
     Returns:
         The number of lines of each file that was written, and a complaint for each file without partner.
@@ -143,7 +143,7 @@ def write_lists(root: str, layout: Layout, splits: Iterable[str], separator: str
         else:
             rows = partners.pairs
             without_partner += [f"{image}: has no label" for image in partners.images_alone]
-            without_partner += [f"{label}: has no picture" for label in partners.labels_alone]
+            without_partner += [f"{label}: has no image" for label in partners.labels_alone]
         for name in (name for row in rows for name in row):
             if separator in name or "\n" in name:
                 raise UserError(
@@ -177,7 +177,7 @@ def read_list(path: str | Path, separator: str) -> Iterator[tuple[int, list[str]
 def read_pairs(
     path: str | Path, root: str | Path, separator: str, labels_optional: bool = False
 ) -> Iterator[list[str]]:
-    """The files of each line of a list: a picture and a label, or a picture alone if `labels_optional`.
+    """The files of each line of a list: an image and a label, or an image alone if `labels_optional`.
 
     Names are relative to `root`, or absolute; as PaddleSeg has it, files may lie outside of `root`.
 
@@ -257,23 +257,23 @@ def list_images(path: str | None, flag: str = "--image_path", outside: bool = Fa
         UserError: there is no such file or folder, no image in it, or a line of a list names none that is there.
     """
     if path is None or not os.path.exists(path):
-        raise UserError(f"{flag} {path}: give it a picture, a folder of pictures or a list of pictures")
+        raise UserError(f"{flag} {path}: give it an image, a folder of images or a list of images")
     if os.path.isdir(path):
         files = (file for file in files_below(path) if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file())
         images = sorted(map(str, files))
         if not images:
-            raise UserError(f"{flag} {path}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+            raise UserError(f"{flag} {path}: holds no images ({', '.join(PICTURE_SUFFIXES)})")
         return images, path
     if path.lower().endswith(PICTURE_SUFFIXES):
         return [path], None
     images = sorted(image for image, *_ in read_images(path, outside))
     if not images:
-        raise UserError(f"{flag} {path}: an empty list: write the path of a picture on each line")
+        raise UserError(f"{flag} {path}: an empty list: write the path of an image on each line")
     return images, os.path.dirname(path)
 
 
 def _camvid_splits(root: Path, names: list[str]) -> dict[str, str]:
-    """The 367 / 101 / 233 pictures of SegNet's split, which cuts CamVid's four sequences by frame number."""
+    """The 367 / 101 / 233 images of SegNet's split, which cuts CamVid's four sequences by frame number."""
 
     def split(name: str) -> str:
         sequence, _, frame = name.rpartition("/")[2].partition("_")

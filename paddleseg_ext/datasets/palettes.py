@@ -1,4 +1,4 @@
-"""Classes and colours of CamVid and GTAV, and label pictures to classes by table look-up."""
+"""Classes and colours of CamVid and GTAV, and label images to classes by table look-up."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ GTAV: tuple[tuple[str, Colour], ...] = (
 
 
 class LabelDecoder:
-    """Label pictures of any kind to classes, by table look-up.
+    """Label images of any kind to classes, by table look-up.
 
-    Grey pictures hold ids, RGB(A) pictures hold colours. A palette picture holds ids too, unless its palette is
-    made of the data set's colours in another order (a colour picture that a tool has saved with a palette).
+    Grey images hold ids, RGB(A) images hold colours. A palette image holds ids too, unless its palette is
+    made of the data set's colours in another order (a colour image that a tool has saved with a palette).
 
     Args:
         classes: id (0 to 255) -> class, `IGNORE_INDEX` for void.
-        colours: id -> colour (R, G, B). Where ids share a colour, a colour picture means the first of them.
+        colours: id -> colour (R, G, B). Where ids share a colour, a colour image means the first of them.
         more_colours: colour -> class, of colours that have no id.
     """
 
@@ -116,7 +116,7 @@ class LabelDecoder:
         """The classes (H, W) of a label file, uint8; unknown values and colours are ignored like void.
 
         Raises:
-            ValueError: not a label picture; names the file.
+            ValueError: not a label image; names the file.
         """
         try:
             with open_picture(path) as picture:
@@ -127,7 +127,7 @@ class LabelDecoder:
         return label
 
     def decode(self, picture: Image.Image) -> np.ndarray:
-        """The classes (H, W) of a label picture, uint8, with `UNKNOWN` where it has no class of this data set."""
+        """The classes (H, W) of a label image, uint8, with `UNKNOWN` where it has no class of this data set."""
         if picture.mode in ("L", "1"):
             return self._by_id[np.asarray(picture, np.uint8)]
         if picture.mode == "P":
@@ -135,10 +135,10 @@ class LabelDecoder:
         if picture.mode in ("RGB", "RGBA"):
             red_green_blue = np.asarray(picture.convert("RGBA")).view("<u4")[..., 0] & 0xFFFFFF
             return self._by_colour[red_green_blue]
-        raise ValueError(f"picture mode {picture.mode}, expected 8-bit grey, palette or RGB")
+        raise ValueError(f"image mode {picture.mode}, expected 8-bit grey, palette or RGB")
 
     def _by_index(self, picture: Image.Image) -> np.ndarray:
-        """The class of each index of a palette picture (256,)."""
+        """The class of each index of a palette image (256,)."""
         palette = np.array(picture.getpalette("RGB"), np.uint32).reshape(-1, 3)
         by_colour = self._by_colour[palette @ (1, 1 << 8, 1 << 16)]
         if UNKNOWN in by_colour:

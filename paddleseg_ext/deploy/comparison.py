@@ -13,11 +13,11 @@ LABEL_TOLERANCE = 0.9999
 
 @dataclass
 class Comparison:
-    """The comparison of two networks over some pictures.
+    """The comparison of two networks over some images.
 
     Attributes:
         what: which was compared with which.
-        sizes: "height x width" of each picture.
+        sizes: "height x width" of each image.
         max_difference: largest absolute difference of outputs; None where the outputs are labels.
         relative_difference: the same over the largest absolute reference output.
         label_agreement: share of pixels with the same label.
@@ -46,7 +46,7 @@ class Comparison:
             text += f" ({self.ties:.4%} ties)"
         if self.max_difference is not None:
             text += f", largest difference {self.max_difference:.3g} ({self.relative_difference:.2g} relative)"
-        return f"{text}, on {len(self.sizes)} pictures of {', '.join(dict.fromkeys(self.sizes))}"
+        return f"{text}, on {len(self.sizes)} images of {', '.join(dict.fromkeys(self.sizes))}"
 
 
 def compare(
@@ -55,7 +55,7 @@ def compare(
     network: Callable[[np.ndarray], np.ndarray],
     pictures: Iterable[np.ndarray],
 ) -> Comparison:
-    """Run `network` on every picture (N, C, H, W).
+    """Run `network` on every image (N, C, H, W).
 
     Args:
         references: scores (N, K, H, W).

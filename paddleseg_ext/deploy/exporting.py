@@ -35,7 +35,7 @@ from paddleseg_ext.deploy.runtimes import DESCRIPTION, ONNX_FILES, PARAMS_MARK, 
 from paddleseg_ext.files import read_yaml, write_whole
 from paddleseg_ext.segmenter import input_channels
 
-CHECKED_SIZES = ((256, 512), (200, 333), (384, 320))  # for a network of free size, where no pictures are given
+CHECKED_SIZES = ((256, 512), (200, 333), (384, 320))  # for a network of free size, where no images are given
 OPSET = 16  # the newest that paddle2onnx 1.3 (for Paddle 2.6) writes
 
 
@@ -63,7 +63,7 @@ def export(
         fold: fold batch norms into convolutions.
         precisions: reduced ones to judge: "int8" (needs `onnx`), "bfloat16".
         calibration: network inputs for int8.
-        dataset: labelled pictures to measure what reduced precisions do to the mIoU.
+        dataset: labelled images to measure what reduced precisions do to the mIoU.
 
     Returns:
         What ``comparison.json`` holds.
@@ -103,7 +103,7 @@ def export(
 def outputs_of(
     session: EagerSession, pictures: Sequence[np.ndarray], keep_to_shape: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The pictures whose sizes the network takes, and its outputs for them.
+    """The images whose sizes the network takes, and its outputs for them.
 
     Raises:
         UserError: none of them, or not the one of a fixed shape (`keep_to_shape`).
@@ -125,7 +125,7 @@ def outputs_of(
         )
     if refused:
         logger.warning(
-            f"the network takes no input of height x width {', '.join(refused)}, so that was not checked: pictures of "
+            f"the network takes no input of height x width {', '.join(refused)}, so that was not checked: images of "
             "such sizes need a Resize or Padding in val_dataset.transforms"
         )
     return taken, outputs
@@ -151,7 +151,7 @@ def compare_backend(
     """What a backend computes of the exported folder against the network's own outputs `expected`.
 
     Raises:
-        UserError: it cannot run the network, or not on all of the pictures.
+        UserError: it cannot run the network, or not on all of the images.
     """
     session = exported.session(backend)
     try:
@@ -310,7 +310,7 @@ def put_argmax_on_channels_last(model) -> None:
 
 
 def checking_inputs(config: Config, image_path: str | None, shape: list | None) -> list[np.ndarray]:
-    """Three network inputs (N, C, H, W): of the pictures at `image_path`, or seeded noise.
+    """Three network inputs (N, C, H, W): of the images at `image_path`, or seeded noise.
 
     A fixed `shape` is kept to; otherwise each of the three has another size.
     """
@@ -324,7 +324,7 @@ def checking_inputs(config: Config, image_path: str | None, shape: list | None) 
 
 
 def calibration_inputs(config: Config, image_path: str, shape: list | None, count: int) -> list[np.ndarray]:
-    """Network inputs of up to `count` pictures, spread evenly over those at `image_path`."""
+    """Network inputs of up to `count` images, spread evenly over those at `image_path`."""
     paths, _ = list_images(image_path)
     transforms = validation_transforms(config)
     count = min(count, len(paths))
@@ -336,7 +336,7 @@ def validation_transforms(config: Config) -> Callable:
 
 
 def network_input(path: str, transforms: Callable, shape: list | None = None, scale: float = 1) -> np.ndarray:
-    """A picture (N, C, H, W) as the network takes it: of a fixed shape, or scaled."""
+    """An image (N, C, H, W) as the network takes it: of a fixed shape, or scaled."""
     planes = transforms({"img": path})["img"]
     height, width = shape[2:] if shape else (round(side * scale) for side in planes.shape[1:])
     picture = np.stack([cv2.resize(plane, (width, height)) for plane in planes])[None]

@@ -37,7 +37,7 @@ def fold_batch_norms(network: nn.Layer, example: paddle.Tensor) -> Folding:
     """Fold every batch norm for which that is exact, in place; afterwards the network is good for evaluation only.
 
     Args:
-        example: a picture (N, C, H, W) to run.
+        example: an image (N, C, H, W) to run.
     """
     network.eval()
     names = {layer: name for name, layer in network.named_sublayers()}

@@ -67,7 +67,7 @@ def quantize(deployment: Deployment, pictures: Iterable[np.ndarray]) -> None:
 def _full_size_nodes(model) -> list[str]:
     """Names of the last Resize before the output and of what comes after it.
 
-    They work on maps as large as the picture: to quantise them costs more than it saves.
+    They work on maps as large as the image: to quantise them costs more than it saves.
     """
     producers = {name: node for node in model.graph.node for name in node.output}
     names, value = [], model.graph.output[0].name

@@ -1,6 +1,6 @@
 """What runs a network, behind one small interface: eager Paddle, Paddle Inference, ONNX Runtime.
 
-A session is called with pictures (N, C, H, W) in float32 and returns the network's first output as an array: labels
+A session is called with images (N, C, H, W) in float32 and returns the network's first output as an array: labels
 (N, H, W) or scores (N, K, H, W), as exported. `device` "gpu" means one if there is one, as everywhere in PaddleSeg.
 """
 
@@ -28,7 +28,7 @@ class Deployment:
     """An exported folder: the files that ``deploy.yaml`` names.
 
     Attributes:
-        transforms: from a path or a picture (H, W, C) in BGR to the network's input, as PaddleSeg's `Compose`.
+        transforms: from a path or an image (H, W, C) in BGR to the network's input, as PaddleSeg's `Compose`.
         input_shape: (N, C, H, W) with -1 for sides that may vary.
         output_op: "argmax", "softmax" or "none".
         digests: SHA-256 of the files, by name; PaddleSeg's own export writes none.

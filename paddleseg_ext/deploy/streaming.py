@@ -64,14 +64,14 @@ class ExportedSegmenter:
         self.workers = network.workers
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """The predicted classes (H, W), uint8, of a BGR picture (H, W, 3)."""
+        """The predicted classes (H, W), uint8, of a BGR image (H, W, 3)."""
         data = prepare(image, self.transforms)
         return restore_size(self.network(data["img"][None])[0], data["trans_info"])
 
 
 @dataclass
 class Summary:
-    """How a run went; `failed` holds a line for each picture that could not be done."""
+    """How a run went; `failed` holds a line for each image that could not be done."""
 
     done: int = 0
     seconds: float = 0.0
@@ -82,7 +82,7 @@ class Summary:
 
 
 def stream(
-    items: Iterable, work: Callable, collect: Callable, workers: int, total: int | None = None, unit: str = "picture"
+    items: Iterable, work: Callable, collect: Callable, workers: int, total: int | None = None, unit: str = "image"
 ) -> Summary:
     """``collect(work(item))`` for each item: `work` in several threads, `collect` in the order of the items.
 
@@ -95,7 +95,7 @@ def stream(
             try:
                 collect(future.result())
                 summary.done += 1
-            except Exception as error:  # whatever a codec, a transform or the network makes of an odd picture
+            except Exception as error:  # whatever a codec, a transform or the network makes of an odd image
                 summary.failed.append(f"{item}: {one_line(error)}")
             progress.update()
     summary.seconds = time.perf_counter() - start
@@ -141,7 +141,7 @@ def predict_pictures(
 
 
 def restore_size(labels: np.ndarray, trans_info: list) -> np.ndarray:
-    """Labels (H, W) as uint8 at the picture's own size: undoes what resizing and padding transforms noted."""
+    """Labels (H, W) as uint8 at the image's own size: undoes what resizing and padding transforms noted."""
     labels = labels.astype(np.uint8)
     for kind, (height, width) in reversed([(info[0], info[1][:2]) for info in trans_info]):
         kind = kind[0] if isinstance(kind, list) else kind

@@ -64,7 +64,7 @@ def ohem_cross_entropy_mask():
 class AddEdgeLabel:
     """The boundaries of the label as `edge`, 0 and 1, as they are at its place in the list of transforms.
 
-    They are PaddleSeg's `AddEdgeLabel` of version 2.9: Canny(0.1, 0.2), without the outer 6 pixels, where the pictures
+    They are PaddleSeg's `AddEdgeLabel` of version 2.9: Canny(0.1, 0.2), without the outer 6 pixels, where the images
     of some data sets have a rim, widened by a square.
 
     Args:

@@ -152,7 +152,7 @@ class TrainingRun:
     iteration `finish_step`; then `evaluate`, and at each checkpoint, `start_checkpoint` and `save_scores`.
 
     Args:
-        dataset: the training pictures.
+        dataset: the training images.
         losses: PaddleSeg's losses, ``{"types": [...], "coef": [...]}``.
         save_dir: folder of the checkpoints.
         resume_model: the checkpoint that the run goes on from, or None.
@@ -188,7 +188,7 @@ class TrainingRun:
         self.sampler = ResumedSampler(dataset, **options)
         if len(self.sampler) == 0:
             raise UserError(
-                f"train_dataset: {len(dataset)} pictures on {self.sampler.nranks} devices do not fill a batch of "
+                f"train_dataset: {len(dataset)} images on {self.sampler.nranks} devices do not fill a batch of "
                 f"{self.sampler.batch_size}: lower batch_size"
             )
         self.sampler.epoch, self.sampler.skipped = divmod(self.start_iter, len(self.sampler))
@@ -270,7 +270,7 @@ class TrainingRun:
         loss stands in for it, and only `MAX_SKIPPED_STEPS` of them in a row are an error.
 
         Raises:
-            UserError: it is not finite; names the loss, the iteration and the pictures. Nothing was saved since.
+            UserError: it is not finite; names the loss, the iteration and the images. Nothing was saved since.
         """
         self.iteration = iteration
         value = float(loss)
@@ -285,7 +285,7 @@ class TrainingRun:
                 name = type(types[worst]).__name__ if len(types) == len(each) else "the network's own loss"
                 name += f" (number {worst + 1} of {len(each)})"
                 value = each[worst]
-            message = f"iteration {iteration}: {name} is {value}; its pictures: {', '.join(self._pictures(iteration))}"
+            message = f"iteration {iteration}: {name} is {value}; its images: {', '.join(self._pictures(iteration))}"
             if not scaled:
                 raise UserError(f"{message}; lower the learning rate, or resume from the last checkpoint")
             if self.skipped_steps == MAX_SKIPPED_STEPS:
@@ -349,9 +349,9 @@ class TrainingRun:
 
 
 class SeededSamples(paddle.io.Dataset):
-    """`dataset`, repeated without end: sample n is picture ``n % len(dataset)`` in epoch ``n // len(dataset)``.
+    """`dataset`, repeated without end: sample n is image ``n % len(dataset)`` in epoch ``n // len(dataset)``.
 
-    With a seed, what the transforms draw depends on (seed, epoch, picture) alone: not on the number of workers, nor on
+    With a seed, what the transforms draw depends on (seed, epoch, image) alone: not on the number of workers, nor on
     whether the run was interrupted.
     """
 
@@ -385,7 +385,7 @@ class ResumedSampler(paddle.io.DistributedBatchSampler):
             yield [epoch * len(self.dataset) + index for index in batch]
 
     def batch(self, iteration: int) -> list[int]:
-        """The pictures of an iteration, counted from 1, on this rank."""
+        """The images of an iteration, counted from 1, on this rank."""
         epoch = self.epoch
         self.epoch, position = divmod(iteration - 1, len(self))
         batch = next(itertools.islice(super().__iter__(), position, None))

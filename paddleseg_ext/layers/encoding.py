@@ -1,6 +1,6 @@
 """Context encoding (Zhang et al., "Context Encoding for Semantic Segmentation", CVPR 2018).
 
-Legend: N pictures, C channels, L = H*W positions, K codewords.
+Legend: N images, C channels, L = H*W positions, K codewords.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from paddleseg_ext.layers.basic import at_least_float32
 
 
 class EncModule(nn.Layer):
-    """Channel attention from the encoded content of the whole picture: ``relu(x + x * gamma)``.
+    """Channel attention from the encoded content of the whole image: ``relu(x + x * gamma)``.
 
     `gamma` (N, C) is a sigmoid layer over the mean of the K normalized residual encodings.
 
@@ -46,7 +46,7 @@ class EncModule(nn.Layer):
 
 
 class Encoding(nn.Layer):
-    """Residuals to learnable codewords, summed over the picture with soft assignment.
+    """Residuals to learnable codewords, summed over the image with soft assignment.
 
     With the codewords c_k and scales s_k:
 

@@ -1,6 +1,6 @@
 """The context modules of SANet (https://arxiv.org/abs/2309.10519): APPPM, and what its authors tried before it.
 
-All see the same (N, C, h, w) map, h and w being 1/64 of the picture's sides, and have the same frame:
+All see the same (N, C, h, w) map, h and w being 1/64 of the image's sides, and have the same frame:
 
     1×1 branch | the module's own pyramid | global pooling  --concat, 1×1-->  fused with a 1×1 shortcut
 

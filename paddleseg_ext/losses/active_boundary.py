@@ -1,6 +1,6 @@
 """Predicted boundaries move towards the true ones: the active boundary loss (Wang et al., AAAI 2022).
 
-Legend: N pictures, K classes, P pixels from which a predicted boundary is grown, 3×3 each.
+Legend: N images, K classes, P pixels from which a predicted boundary is grown, 3×3 each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_DISTANCE = 20  # pixels; what is further away pulls no harder
 def active_boundary(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: int = 255) -> paddle.Tensor:
     """The active boundary loss of main logits against labels; see `ActiveBoundaryLoss`.
 
-    Only the pixels around predicted boundaries are looked at, 5×5 around each of P, a number that the picture's size
+    Only the pixels around predicted boundaries are looked at, 5×5 around each of P, a number that the image's size
     fixes: no shape depends on values, nothing goes to the host, and the work beside finding them does not grow with N.
 
     Args:
@@ -91,7 +91,7 @@ def active_boundary(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: 
 def neighbour_divergence(logits: paddle.Tensor) -> paddle.Tensor:
     """KL(p_i ‖ p_lower) + KL(p_i ‖ p_right) of each pixel's class probabilities: (N, H, W, K) to (N, H, W).
 
-    A neighbour outside of the picture adds 0.
+    A neighbour outside of the image adds 0.
     """
     n, h, w, k = logits.shape
     logits, size = logits.reshape([-1, k]), n * h * w
@@ -110,7 +110,7 @@ def neighbour_divergence(logits: paddle.Tensor) -> paddle.Tensor:
         own = (p * log_p[:step]).sum(axis=-1)
         lower.append((own - (p * log_p[w : w + step]).sum(axis=-1)) / total)
         right.append((own - (p * log_p[1 : 1 + step]).sum(axis=-1)) / total)
-    # what follows the last column is another row, what follows the last row another picture
+    # what follows the last column is another row, what follows the last row another image
     lower, right = (paddle.concat(strips)[:size].reshape([n, h, w]) for strips in (lower, right))
     lower = paddle.concat([lower[:, : h - 1], paddle.zeros([n, 1, w], lower.dtype)], axis=1)
     return lower + paddle.concat([right[:, :, : w - 1], paddle.zeros([n, h, 1], right.dtype)], axis=2)
@@ -148,7 +148,7 @@ class ActiveBoundaryLoss(nn.Layer):
 
     on average over these pixels. d is the distance to the nearest true boundary less 1, in whole pixels; the p_j take
     no gradient. True boundaries are the changes of the labels, ignored pixels included (`changes` in
-    `paddleseg_ext.boundary`); a picture without any has nothing to move to and takes no part.
+    `paddleseg_ext.boundary`); an image without any has nothing to move to and takes no part.
 
     Source: Wang et al., "Active Boundary Loss for Semantic Segmentation", AAAI 2022
     (https://arxiv.org/abs/2102.02696), there with label smoothing, here without.

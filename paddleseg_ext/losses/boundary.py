@@ -1,6 +1,6 @@
 """Losses around class boundaries, as SANet is trained with (https://arxiv.org/abs/2309.10519).
 
-N pictures, K classes. Boundary targets are made from the labels on the device (`paddleseg_ext.boundary`), so the
+N images, K classes. Boundary targets are made from the labels on the device (`paddleseg_ext.boundary`), so the
 losses need nothing but labels; whoever has boundary labels of their own passes them as `boundary`.
 """
 

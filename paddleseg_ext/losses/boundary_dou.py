@@ -1,6 +1,6 @@
 """Overlap that counts more the nearer the boundary: the boundary difference over union loss (Sun et al., MICCAI 2023).
 
-Legend: N pictures, K classes.
+Legend: N images, K classes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cross entropy pixel by pixel, with or without weights of the classes.
 
-N pictures, K classes.
+N images, K classes.
 """
 
 from __future__ import annotations

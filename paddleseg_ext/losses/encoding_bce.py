@@ -1,6 +1,6 @@
-"""Which classes are in the picture? The semantic encoding loss of EncNet (Zhang et al., CVPR 2018, section 3.1).
+"""Which classes are in the image? The semantic encoding loss of EncNet (Zhang et al., CVPR 2018, section 3.1).
 
-Legend: N pictures, C classes.
+Legend: N images, C classes.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def encoding_bce(
 ) -> paddle.Tensor:
     """Binary cross-entropy between the logits (N, C) and which classes are in each label map.
 
-    A picture without a valid pixel takes no part; where none takes part, the loss is 0 and so is its gradient.
+    An image without a valid pixel takes no part; where none takes part, the loss is 0 and so is its gradient.
 
     Args:
         logits: (N, C).
         labels: (N, H, W) or (N, 1, H, W), integers.
         ignore_index: the label of pixels that count for nothing.
-        reduction: 'mean' over the C logits of the pictures that take part, 'sum', or 'none' for (N, C).
+        reduction: 'mean' over the C logits of the images that take part, 'sum', or 'none' for (N, C).
     """
     logits = at_least_float32(logits)
     present = present_classes(labels, logits.shape[1], ignore_index).astype(logits.dtype)
@@ -78,7 +78,7 @@ def encoding_bce(
 
 
 def present_classes(labels: paddle.Tensor, num_classes: int, ignore_index: int = 255) -> paddle.Tensor:
-    """1 where a picture has the class and 0 elsewhere, (N, num_classes) float32, from labels (N, [1,] H, W)."""
+    """1 where an image has the class and 0 elsewhere, (N, num_classes) float32, from labels (N, [1,] H, W)."""
     labels = labels.flatten(1)
     counts = (labels != ignore_index) & (labels >= 0) & (labels < num_classes)
     # The rest goes to a spare last column, which is cut off: Paddle 2.6 would write it out of bounds.

@@ -1,6 +1,6 @@
 """Cross entropy of the pixels that are hard to classify, with or without weights of the classes.
 
-N pictures, K classes.
+N images, K classes.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class SANet(nn.Layer):
         num_classes: K.
         backbone: a `SANetEncoder`; None is `SANetEncoder_S`.
         context: a context module (`APPPM`, `DAPPM`, ...) from the backbone's last width to its first; None is `APPPM`.
-        in_channels: channels of the picture, for the backbone that None is; PaddleSeg sets it where a YAML has none.
+        in_channels: channels of the image, for the backbone that None is; PaddleSeg sets it where a YAML has none.
         head_channels: width of the main and the auxiliary head.
         outputs: what the network returns in training, in the order of the losses in the YAML and "main" first:
             "main" and "aux" logits (N, K, H, W), "boundary" logits (N, boundary_classes, H, W), and "boundary_aware",
@@ -35,7 +35,7 @@ class SANet(nn.Layer):
             not built.
         boundary_classes: 1 for `EdgeLabelBCELoss` and `BoundaryBCELoss`, K for `MultiClassBoundaryLoss`.
         spatial_fusion: see `SimpleAttentionDecoder`.
-        align_corners: how logits are enlarged to the picture's size, the only place where the authors align corners.
+        align_corners: how logits are enlarged to the image's size, the only place where the authors align corners.
         pretrained: path or address of a `.pdparams` file; what differs in shape (other classes) starts afresh.
 
     Raises:
@@ -96,7 +96,7 @@ class SANet(nn.Layer):
             utils.load_entire_model(self, pretrained)
 
     def forward(self, x: paddle.Tensor) -> list:
-        """A picture (N, C, H, W) to a list of logits at its size: `outputs` in training, main alone in evaluation."""
+        """An image (N, C, H, W) to a list of logits at its size: `outputs` in training, main alone in evaluation."""
         if not self.training:
             return [self.forward_heads(x, ["main"])["main"]]
         logits = self.forward_heads(x)
@@ -105,7 +105,7 @@ class SANet(nn.Layer):
         return [logits[name] for name in self.outputs]
 
     def forward_heads(self, x: paddle.Tensor, heads: Sequence[str] | None = None) -> dict[str, paddle.Tensor]:
-        """The logits of some heads ("main", "aux", "boundary"; None: all that there are) at the picture's size."""
+        """The logits of some heads ("main", "aux", "boundary"; None: all that there are) at the image's size."""
         heads = self.heads if heads is None else heads
         d1, d2, d, x4, x6 = self.backbone(x)
         logits = {}

@@ -26,7 +26,7 @@ class SANetEncoder(nn.Layer):
         dilations1: dilations of the first dilated spatial path, one 3×3 convolution each.
         dilations2: those of the second.
         base_channels: P.
-        in_channels: channels of the picture.
+        in_channels: channels of the image.
         pretrained: path or address of a `.pdparams` file.
 
     Raises:

@@ -10,7 +10,7 @@ from paddleseg_ext.street.drawing import Scene
 
 SUPERSAMPLING = 2
 
-# Deviation of the brightness noise of each class in grey levels, at 1, 4 and 12 pixels of a picture 128 high.
+# Deviation of the brightness noise of each class in grey levels, at 1, 4 and 12 pixels of an image 128 high.
 GRAIN = {
     TrainId.ROAD: (7, 2, 3),
     TrainId.SIDEWALK: (5, 4, 3),

@@ -19,7 +19,7 @@ from paddleseg_ext.files import write_image, write_whole
 from paddleseg_ext.street.scene import CYCLE, draw_picture
 
 MARKER = "street.json"
-"""The file that makes a folder ours; it holds what the pictures were drawn with."""
+"""The file that makes a folder ours; it holds what the images were drawn with."""
 
 PICTURES, LABELS = "leftImg8bit", "gtFine"
 MIN_SIDE = 64
@@ -38,18 +38,18 @@ def make_street_dataset(
     Args:
         save_dir: the data set's root.
         num_pictures: of each of `SPLITS`; at least `CYCLE`, so that every class occurs in every split.
-        size: (width, height) in pixels; of a much narrower or wider picture not every class would fit.
+        size: (width, height) in pixels; of a much narrower or wider image not every class would fit.
         seed: of the data set.
-        overwrite: take a folder that is not empty and not ours; its pictures and labels are deleted.
+        overwrite: take a folder that is not empty and not ours; its images and labels are deleted.
         workers: processes that draw.
 
     Raises:
-        UserError: too few pictures, a size that does not do, or a folder that is not ours.
+        UserError: too few images, a size that does not do, or a folder that is not ours.
     """
     for split in SPLITS:
         if num_pictures[split] < CYCLE:
             raise UserError(
-                f"--num_{split} {num_pictures[split]}: at least {CYCLE} pictures are needed to show all 19 classes"
+                f"--num_{split} {num_pictures[split]}: at least {CYCLE} images are needed to show all 19 classes"
             )
     width, height = size
     if min(size) < MIN_SIDE or not height <= width <= 4 * height:
@@ -90,7 +90,7 @@ def _drawing_code() -> str:
 
 
 def _paths(root: Path, split: str, index: int) -> tuple[Path, Path, Path]:
-    """Picture, train ids and label ids, named as Cityscapes names them; the city is the split's own."""
+    """Image, train ids and label ids, named as Cityscapes names them; the city is the split's own."""
     city = f"{split}ville"
     stem = f"{city}_{index:06d}_000019"
     return (
@@ -101,7 +101,7 @@ def _paths(root: Path, split: str, index: int) -> tuple[Path, Path, Path]:
 
 
 def _remove_others(root: Path, split: str, count: int) -> None:
-    """Remove the pictures of an earlier, larger data set, and what an interrupted run left half-written."""
+    """Remove the images of an earlier, larger data set, and what an interrupted run left half-written."""
     wanted = {path for index in range(count) for path in _paths(root, split, index)}
     for folder in {path.parent for path in wanted if path.parent.is_dir()}:
         for path in set(folder.iterdir()) - wanted:

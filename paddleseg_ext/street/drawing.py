@@ -1,4 +1,4 @@
-"""The drawing board: flat polygons in metres, projected by a pinhole camera onto a picture and its label map."""
+"""The drawing board: flat polygons in metres, projected by a pinhole camera onto an image and its label map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 16, endpoint=False)) for f in (np
 
 
 class Scene:
-    """A picture and its label map, on which polygons in metres are drawn."""
+    """An image and its label map, on which polygons in metres are drawn."""
 
     def __init__(self, rng: np.random.Generator, width: int, height: int):
         self.rng = rng

@@ -1,8 +1,8 @@
 """Draws a synthetic street scene with Cityscapes' 19 train ids.
 
 A scene is a street in metres (X right, Y up, Z forward; the camera looks along Z) made of flat polygons that a
-pinhole camera projects, far ones first. Picture and label map get the same polygons. A picture depends on its
-seed, split and index alone, and any `CYCLE` pictures in a row show all 19 classes.
+pinhole camera projects, far ones first. Image and label map get the same polygons. An image depends on its
+seed, split and index alone, and any `CYCLE` images in a row show all 19 classes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from paddleseg_ext.street.posts import draw_lamp, draw_sign, draw_traffic_light
 from paddleseg_ext.street.surroundings import draw_ground, draw_roadside, draw_sky, draw_tree
 from paddleseg_ext.street.vehicles import draw_bus, draw_car, draw_tram, draw_truck
 
-# What must be seen in the pictures of index 0, 1, 2, 3, 0, 1, ... modulo 4: together the 19 classes.
+# What must be seen in the images of index 0, 1, 2, 3, 0, 1, ... modulo 4: together the 19 classes.
 FEATURED = (
     (TrainId.TRAIN, TrainId.WALL, TrainId.MOTORCYCLE, TrainId.ROAD, TrainId.SKY, TrainId.POLE),
     (TrainId.BUS, TrainId.FENCE, TrainId.BICYCLE, TrainId.TRAFFIC_LIGHT, TrainId.BUILDING),
@@ -27,7 +27,7 @@ FEATURED = (
     (TrainId.CAR, TrainId.PERSON, TrainId.SIDEWALK),
 )
 CYCLE = len(FEATURED)
-MIN_SHARE = 0.006  # of the picture, that a featured class covers
+MIN_SHARE = 0.006  # of the image, that a featured class covers
 
 
 def draw_picture(seed: int, split: str, index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -36,11 +36,11 @@ def draw_picture(seed: int, split: str, index: int, size: tuple[int, int]) -> tu
     Args:
         seed: of the data set.
         split: one of `SPLITS`.
-        index: of the picture within its split.
+        index: of the image within its split.
         size: (width, height) in pixels.
 
     Returns:
-        The picture (H, W, 3), BGR, and its train ids (H, W) with 255 on the camera car's bonnet; uint8.
+        The image (H, W, 3), BGR, and its train ids (H, W) with 255 on the camera car's bonnet; uint8.
     """
     featured = FEATURED[index % CYCLE]
     attempt = 0
@@ -85,7 +85,7 @@ def _place_things(rng, featured, kerbs, pavement: float) -> list:
         needed = train_id in featured
         while needed or rng.random() < chance:
             x, z = rng.uniform(*places[rng.integers(len(places))]), rng.uniform(*depths)
-            things.append((draw, x, max(z, 1.7 * abs(x))))  # nearer it would be beside the picture
+            things.append((draw, x, max(z, 1.7 * abs(x))))  # nearer it would be beside the image
             needed, chance = False, chance * 0.6
 
     add(draw_tram, TrainId.TRAIN, 0.25, lanes[:1], (10, 20))

@@ -1,1 +1,1 @@
-"""What a training leaves behind: curves and pictures in VisualDL, and a folder that tells what was run."""
+"""What a training leaves behind: curves and images in VisualDL, and a folder that tells what was run."""

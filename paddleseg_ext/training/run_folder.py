@@ -187,7 +187,7 @@ def _facts(config: Config, datasets: dict, resume_model: str | None) -> dict:
         "resumed_from": resume_model,
         "device": paddle.get_device() if devices == 1 else f"{devices} x {paddle.get_device().partition(':')[0]}",
         "versions": {"python": platform.python_version(), **installed_versions()},
-        "data": {key: f"{type(data).__name__}, {len(data)} pictures" for key, data in datasets.items()},
+        "data": {key: f"{type(data).__name__}, {len(data)} images" for key, data in datasets.items()},
         "classes": datasets["train_dataset"].num_classes,
         "iterations": config.iters,
         "batch_size": config.batch_size,

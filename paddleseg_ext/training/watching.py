@@ -31,8 +31,8 @@ from paddleseg_ext.losses.common import members
 from paddleseg_ext.segmenter import head_logits
 
 PICTURES = 4  # of the validation set, shown at each evaluation
-TILE_WIDTH = 400  # pixels; larger pictures are made smaller
-TEXT_SCALE = 0.8  # of OpenCV's font: VisualDL shows pictures at a third of their size
+TILE_WIDTH = 400  # pixels; larger images are made smaller
+TEXT_SCALE = 0.8  # of OpenCV's font: VisualDL shows images at a third of their size
 BOUNDARY_WIDTH = 2  # pixels that a boundary may be off, as in tools/report.py
 WRONG = (60, 60, 230)  # BGR
 TAGS = {  # PaddleSeg's tag: ours
@@ -97,7 +97,7 @@ class Watch:
         for name, iou in zip(evaluation.classes.names, class_iou):
             self._add(f"IoU/{tag_of(name)}", iou, step)
         for name, picture in evaluation.pictures:
-            self.writer.add_image(f"Pictures/{tag_of(name)}", picture[..., ::-1], step)
+            self.writer.add_image(f"Images/{tag_of(name)}", picture[..., ::-1], step)
         return result
 
     def _add(self, tag: str, value: float, step: int) -> None:
@@ -158,9 +158,9 @@ def classes_of(dataset: paddle.io.Dataset) -> Classes:
 
 
 class _Evaluation:
-    """Looks on while PaddleSeg evaluates: validation loss, boundary quality, and a few pictures.
+    """Looks on while PaddleSeg evaluates: validation loss, boundary quality, and a few images.
 
-    With several processes, what it counts is of this one's share of the pictures.
+    With several processes, what it counts is of this one's share of the images.
     """
 
     def __init__(self, model: nn.Layer, dataset: paddle.io.Dataset, loss: Callable, multilabel: bool):
@@ -176,7 +176,7 @@ class _Evaluation:
         self._index, self._stride = environment.rank, environment.nranks
         own = range(self._index, len(dataset), self._stride)
         self._shown = {own[len(own) * number // PICTURES] for number in range(PICTURES)} if own else set()
-        self._input: tuple[paddle.Tensor, dict]  # of the picture seen last
+        self._input: tuple[paddle.Tensor, dict]  # of the image seen last
         self._logits: paddle.Tensor
 
     @contextmanager
@@ -188,7 +188,7 @@ class _Evaluation:
             yield
 
     def loss(self) -> float:
-        """The mean over the pictures; nan if it cannot be computed."""
+        """The mean over the images; nan if it cannot be computed."""
         return float(paddle.stack(self._losses).mean()) if self._losses else math.nan
 
     def boundary_scores(self) -> dict[str, float]:
@@ -218,8 +218,8 @@ class _Evaluation:
             setattr(infer, name, original)
 
     def _see(self, pred: paddle.Tensor, label: paddle.Tensor) -> None:
-        """One picture's predicted and labelled classes (1, 1, H, W)."""
-        if self._index < len(self.dataset):  # several processes see the first pictures again at the end
+        """One image's predicted and labelled classes (1, 1, H, W)."""
+        if self._index < len(self.dataset):  # several processes see the first images again at the end
             label = label.astype("int64").reshape([1, *label.shape[-2:]])
             pred = pred.reshape(label.shape)
             self._boundaries.update(pred, label)
@@ -238,7 +238,7 @@ class _Evaluation:
         self.pictures.append((f"{number} {Path(path).stem}", drawn))
 
     def _boundary(self) -> np.ndarray | None:
-        """What the boundary head makes of the picture seen last, 0 to 1 (H, W); None without such a head."""
+        """What the boundary head makes of the image seen last, 0 to 1 (H, W); None without such a head."""
         if "boundary" not in getattr(self.model, "heads", ()):
             return None
         im, settings = self._input
@@ -250,7 +250,7 @@ class _Evaluation:
 def draw(
     image: np.ndarray, label: np.ndarray, pred: np.ndarray, classes: Classes, boundary: np.ndarray | None = None
 ) -> np.ndarray:
-    """Picture, label, prediction and errors over a legend: BGR.
+    """Image, label, prediction and errors over a legend: BGR.
 
     Args:
         image: BGR (H, W, 3).
@@ -262,7 +262,7 @@ def draw(
     dark = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) // 2, cv2.COLOR_GRAY2BGR)
     wrong = (label < len(classes)) & (pred != label)
     tiles = {
-        "picture": image,
+        "image": image,
         "label": colour_map(label, classes),
         "prediction": colour_map(pred, classes),
         f"{wrong.mean():.1%} wrong": np.where(wrong[..., None], np.array(WRONG, np.uint8), dark),
@@ -279,9 +279,9 @@ def draw(
 
 
 def _tile(title: str, image: np.ndarray) -> np.ndarray:
-    """The picture, `TILE_WIDTH` wide, under its title."""
+    """The image, `TILE_WIDTH` wide, under its title."""
     height = max(1, round(image.shape[0] * TILE_WIDTH / image.shape[1]))
-    smaller = image.shape[1] > TILE_WIDTH and title == "picture"
+    smaller = image.shape[1] > TILE_WIDTH and title == "image"
     image = cv2.resize(image, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)
     image = cv2.copyMakeBorder(image, 34, 4, 4, 4, cv2.BORDER_CONSTANT, value=WHITE)
     cv2.putText(image, title, (5, 25), cv2.FONT_HERSHEY_SIMPLEX, TEXT_SCALE, INK, 2, cv2.LINE_AA)

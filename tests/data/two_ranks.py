@@ -114,7 +114,7 @@ def compare_gradients(name, rank):
     """Those of the two ranks with a batch each, against those of one network with both batches.
 
     A mean over all is the mean of the ranks' means where both divide by the same count. Hence no ignored pixel, hard
-    pixels are all pixels, and the ranks have the same labels (to other pictures): weights that balance boundary
+    pixels are all pixels, and the ranks have the same labels (to other images): weights that balance boundary
     against the rest are the same then.
     """
     paddle.seed(rank)
