@@ -39,12 +39,12 @@ demo: $(VENV)/ready
 	@echo "Curves:          $(BIN)/visualdl --logdir $(DEMO)"
 	@echo "Validation mIoU: $$(sed -n 's/.*mIoU: \([0-9.]*\).*/\1/p' $(DEMO)/log.txt | tail -n 1)"
 	@echo; echo "What next (after: source $(BIN)/activate):"
-	@echo "  your own pictures    paddleseg-ext new_config --dataset_root FOLDER --network sanet_s --save_path my.yml"
+	@echo "  your own images      paddleseg-ext new_config --dataset_root FOLDER --network sanet_s --save_path my.yml"
 	@echo "  what it has learnt   paddleseg-ext report --config $(DEMO_CONFIG) --model_path $(DEMO_MODEL) --device cpu"
 	@echo "  to deploy it         paddleseg-ext export --config $(DEMO_CONFIG) --model_path $(DEMO_MODEL) --fold_bn"
 
 # A file's tests share what they train and export, so they stay in one process; tests/conftest.py orders the files. One
-# thread each: on pictures this small the threads of a process mostly wait for each other.
+# thread each: on images this small the threads of a process mostly wait for each other.
 # One process more than cores: some tests wait, for a browser or a process that they end.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(shell expr $$(nproc) + 1) --maxprocesses 4 \
     --dist loadfile --no-loadscope-reorder

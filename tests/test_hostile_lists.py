@@ -21,7 +21,7 @@ from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools.labelme import Annotation, is_labelme
 from paddleseg_ext.data_tools.splits import find_splits
 from paddleseg_ext.datasets.description import read_classes
-from paddleseg_ext.datasets.pairing import list_images
+from paddleseg_ext.datasets.lists import list_images
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools.sample_errors import name_files_in_errors
 from paddleseg_ext.data_tools.splits import find_splits
-from paddleseg_ext.datasets.pairing import list_images
+from paddleseg_ext.datasets.lists import list_images
 
 
 @pytest.fixture

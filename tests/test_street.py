@@ -8,7 +8,7 @@ from paddleseg.cvlibs import manager
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX, LABEL_IDS, TrainId, train_ids_to_label_ids
-from paddleseg_ext.datasets.pairing import SPLITS
+from paddleseg_ext.datasets.lists import SPLITS
 from paddleseg_ext.street.dataset import MARKER, make_street_dataset
 from paddleseg_ext.street.scene import CYCLE, FEATURED, MIN_SHARE, draw_picture
 

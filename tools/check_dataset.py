@@ -70,7 +70,7 @@ def _sections(args):
                 section.setdefault("num_classes", config.model_cfg.get("num_classes"))
         return sections
 
-    from paddleseg_ext.datasets.pairing import SPLITS, list_in
+    from paddleseg_ext.datasets.lists import SPLITS, list_in
 
     section = {"type": TYPES[args.type], "dataset_root": args.dataset_root, "separator": args.separator}
     if args.type == "custom":

@@ -42,7 +42,8 @@ def parse_args():
 
 
 def main(args):
-    from paddleseg_ext.datasets.pairing import SPLITS, find_layout, folder_layout, write_lists
+    from paddleseg_ext.datasets.lists import SPLITS
+    from paddleseg_ext.datasets.pairing import find_layout, folder_layout, write_lists
 
     if args.type == "custom":
         layout, splits = folder_layout(args.folder, args.postfix, args.format), args.second_folder

@@ -49,7 +49,7 @@ def main(args):
     import paddle
 
     from paddleseg_ext.builder import find_run, load_config
-    from paddleseg_ext.datasets.pairing import list_images
+    from paddleseg_ext.datasets.lists import list_images
     from paddleseg_ext.deploy.streaming import predict_pictures
     from paddleseg_ext.deploy.video import VIDEO_SUFFIXES, predict_video
     from paddleseg_ext.segmenter import Segmenter

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from paddleseg_ext.builder import Builder
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.datasets.pairing import list_images, read_images
+from paddleseg_ext.datasets.lists import list_images, read_images
 from paddleseg_ext.files import read_image
 
 

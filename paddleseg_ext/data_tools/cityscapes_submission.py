@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.cityscapes_classes import CLASSES, LABEL_IDS, train_ids_to_label_ids
-from paddleseg_ext.datasets.pairing import files_below
+from paddleseg_ext.datasets.lists import files_below
 from paddleseg_ext.files import open_picture
 
 SCENE_NAME = re.compile(r"^[A-Za-z-]+_\d{6}_\d{6}(?!\d)")

@@ -26,7 +26,7 @@ from paddleseg_ext.data_tools.proposal import config_text, propose
 from paddleseg_ext.data_tools.splits import Sample, Split, new_split
 from paddleseg_ext.data_tools.splitting import assign_splits
 from paddleseg_ext.datasets.description import CLASSES_FILE, classes_text
-from paddleseg_ext.datasets.pairing import SPLITS
+from paddleseg_ext.datasets.lists import SPLITS
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import open_picture, replacing
 from paddleseg_ext.tables import text_table

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools.labelme import is_labelme
-from paddleseg_ext.datasets.pairing import files_below
+from paddleseg_ext.datasets.lists import files_below
 from paddleseg_ext.files import PICTURE_SUFFIXES
 
 RENDERED = "labels_from_labelme"

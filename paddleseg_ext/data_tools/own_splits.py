@@ -18,7 +18,7 @@ from paddleseg_ext.data_tools import labelme
 from paddleseg_ext.data_tools.own_data import OwnData, find_own_data
 from paddleseg_ext.data_tools.splits import Sample, Split, find_splits, new_split
 from paddleseg_ext.datasets.description import CLASSES_FILE, read_classes
-from paddleseg_ext.datasets.pairing import SEPARATORS, SPLITS, guess_separator, list_in, read_list
+from paddleseg_ext.datasets.lists import SEPARATORS, SPLITS, guess_separator, list_in, read_list
 from paddleseg_ext.datasets.palettes import UNKNOWN
 from paddleseg_ext.files import below, open_picture, write_image
 

@@ -17,7 +17,7 @@ from paddleseg.datasets import Dataset
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.data_tools.kinds import KINDS
 from paddleseg_ext.datasets.base import check_sizes
-from paddleseg_ext.datasets.pairing import read_pairs
+from paddleseg_ext.datasets.lists import read_pairs
 from paddleseg_ext.files import open_picture, orientation, require_end
 
 

@@ -18,16 +18,8 @@ from paddleseg_ext.data_tools.kinds import Problem
 from paddleseg_ext.datasets.base import LabelTableDataset
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.description import describe
-from paddleseg_ext.datasets.pairing import (
-    LAYOUTS,
-    SEPARATORS,
-    SPLITS,
-    Layout,
-    find_layout,
-    find_partners,
-    list_in,
-    read_list,
-)
+from paddleseg_ext.datasets.lists import SEPARATORS, SPLITS, list_in, read_list
+from paddleseg_ext.datasets.pairing import LAYOUTS, Layout, find_layout, find_partners
 from paddleseg_ext.datasets.palettes import LabelDecoder
 from paddleseg_ext.files import below
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
-from paddleseg_ext.datasets.pairing import SPLITS, find_layout, find_partners, list_in, read_pairs
+from paddleseg_ext.datasets.lists import SPLITS, list_in, read_pairs
+from paddleseg_ext.datasets.pairing import find_layout, find_partners
 from paddleseg_ext.datasets.palettes import LabelDecoder
 from paddleseg_ext.files import open_picture
 

@@ -27,7 +27,7 @@ from paddleseg.utils import logger
 from paddleseg_ext.builder import Builder
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.data_tools.sample_errors import TransformsWithFileNames
-from paddleseg_ext.datasets.pairing import list_images
+from paddleseg_ext.datasets.lists import list_images
 from paddleseg_ext.deploy.comparison import Comparison, compare
 from paddleseg_ext.deploy.folding import fold_batch_norms
 from paddleseg_ext.deploy.quantization import judge_precision, quantize

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.cityscapes_classes import train_ids_to_label_ids
-from paddleseg_ext.datasets.pairing import SPLITS
+from paddleseg_ext.datasets.lists import SPLITS
 from paddleseg_ext.files import write_image, write_whole
 from paddleseg_ext.street.scene import CYCLE, draw_picture
 

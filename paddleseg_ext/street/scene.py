@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX, TrainId
-from paddleseg_ext.datasets.pairing import SPLITS
+from paddleseg_ext.datasets.lists import SPLITS
 from paddleseg_ext.street.camera import SUPERSAMPLING, label_at_its_size, photograph
 from paddleseg_ext.street.drawing import Scene, colour_of
 from paddleseg_ext.street.people import draw_bicycle, draw_cyclist, draw_motorcycle, draw_motorcyclist, draw_person

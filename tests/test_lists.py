@@ -5,7 +5,7 @@ import pytest
 
 from paddleseg_ext.analysis.pictures import list_pictures
 from paddleseg_ext.command import UserError
-from paddleseg_ext.datasets.pairing import files_below, guess_separator, list_images, read_images
+from paddleseg_ext.datasets.lists import files_below, guess_separator, list_images, read_images
 from paddleseg_ext.files import write_image
 
 
