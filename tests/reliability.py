@@ -45,7 +45,7 @@ PROMISES = {  # what is promised: (the file of its tests, those of them that pro
         "test_numbers.py",
         "",
     ),
-    "Hostile checkpoints, images, lists, palettes, YAMLs and exported folders end in a one-line error": (
+    "Damaged or malicious checkpoints, images, lists, palettes, YAMLs and exported folders end in a one-line error": (
         "test_hostile_checkpoints.py test_hostile_files.py test_hostile_input.py test_hostile_lists.py",
         "",
     ),
