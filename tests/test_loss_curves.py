@@ -27,7 +27,7 @@ RECIPES = {
     "boundary/sanet_s_active_boundary_camvid_320x240_2k": 0.02,
 }
 QUICK = "encnet/encnet_resnet18_os16_camvid_320x240_2k"
-TOLERANCE = 2e-3  # Paddle 2.6 and 3.3 differ by up to 7e-4
+TOLERANCE = 5e-3  # Paddle 2.6 and 3.3 differ by up to 7e-4, processors with AVX2 and with AVX-512 by up to 2.4e-3
 ITERS = 20
 SHAPE = (4, 64, 96)
 
