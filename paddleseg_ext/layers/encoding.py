@@ -10,8 +10,6 @@ import paddle.nn as nn
 import paddle.nn.functional as F
 from paddleseg.models import layers
 
-from paddleseg_ext.layers.basic import at_least_float32
-
 
 class EncModule(nn.Layer):
     """Channel attention from the encoded content of the whole image: ``relu(x + x * gamma)``.
@@ -83,7 +81,12 @@ class Encoding(nn.Layer):
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise ValueError(f"the input must be (N, {self.channels}, H, W), got {tuple(x.shape)}")
         with paddle.amp.auto_cast(enable=False):
-            return _encode(*map(at_least_float32, (x.flatten(2), self.codewords, self.scale)))
+            return _encode(*map(_at_least_float32, (x.flatten(2), self.codewords, self.scale)))
+
+
+def _at_least_float32(x: paddle.Tensor) -> paddle.Tensor:
+    """Casts float32, too, unlike the one in `layers.basic`: else Paddle 2.6 exports the parameters without values."""
+    return x if x.dtype == paddle.float64 else x.astype("float32")
 
 
 def _encode(x: paddle.Tensor, codewords: paddle.Tensor, scale: paddle.Tensor) -> paddle.Tensor:
