@@ -25,10 +25,17 @@ def browse(url, folder, width, seconds=0):
     path = folder / "shot.png"
     quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
     window = ["--headless", "--hide-scrollbars", f"--window-size={width},{HEIGHT}"]
-    output = ["--dump-dom", f"--screenshot={path}", f"--user-data-dir={folder / 'profile'}"]
+    output = ["--dump-dom", f"--screenshot={path}"]
     time = [f"--virtual-time-budget={1000 * seconds}"] if seconds else []
-    command = [CHROMIUM, *window, "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet, *output, *time, url]
-    html = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+    command = [CHROMIUM, *window, "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet, *output, *time]
+    for attempt in range(4):  # on a busy machine Chromium's virtual time may never end
+        fresh = f"--user-data-dir={folder / f'profile{attempt}'}"
+        try:
+            html = subprocess.run([*command, fresh, url], check=True, capture_output=True, text=True, timeout=75).stdout
+            break
+        except subprocess.TimeoutExpired:
+            if attempt == 3:
+                raise
     shot = cv2.imread(str(path))
     assert shot.shape == (HEIGHT, width, 3)
     return html, shot
