@@ -43,7 +43,7 @@ def parse_args():
 def main(args):
     import paddle
     import paddle.nn.functional as F
-    from paddleseg.utils import logger, utils
+    from paddleseg.utils import logger
 
     from paddleseg_ext.analysis.feature_maps import map_shapes
     from paddleseg_ext.analysis.pictures import for_each_picture, list_pictures
@@ -56,14 +56,14 @@ def main(args):
     )
     from paddleseg_ext.builder import find_run, load_config
     from paddleseg_ext.files import write_whole
-    from paddleseg_ext.segmenter import Segmenter
+    from paddleseg_ext.segmenter import Segmenter, input_channels
 
     config_path, weights = find_run(args.config, args.model_path)
     config = load_config(config_path, opts=args.opts)
     pictures = list_pictures(args.image_path) if args.image_path else []
     segmenter = Segmenter.of(config, weights, args.device)
     model, size = segmenter.model, args.input_size[::-1]
-    channels = utils.get_in_channels(config.model_cfg) or 3
+    channels = input_channels(config)
     names = choose_layers(args, map_shapes(model, paddle.zeros([1, channels, *size])))
 
     logger.info(f"tracing {len(names)} layers")
