@@ -24,10 +24,10 @@ RECIPES = {
     "sanet/sanet_s_cityscapes_1024x1024_120k": 0.002,
     "sanet/sanet_s_adamw_camvid_320x240_2k": 0.002,
     "encnet/encnet_resnet18_os16_camvid_320x240_2k": 0.02,
-    "boundary/sanet_s_active_boundary_camvid_320x240_2k": 0.02,
+    "boundary/sanet_s_active_boundary_camvid_320x240_2k": 0.004,
 }
 QUICK = "encnet/encnet_resnet18_os16_camvid_320x240_2k"
-TOLERANCE = 5e-3  # Paddle 2.6 and 3.3 differ by up to 7e-4, processors with AVX2 and with AVX-512 by up to 2.4e-3
+TOLERANCE = 2e-3  # Paddle 2.6 and 3.3, processors with AVX2 and with AVX-512 differ by up to 9e-4
 ITERS = 20
 SHAPE = (4, 64, 96)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("*.md", "LICENSE", "configs/**/*", "docs/**/*")
+PAGES = ("*.md", "LICENSE", "CITATION.cff", "configs/**/*", "docs/**/*")
 
 
 def on_files(files, config):
