@@ -14,9 +14,8 @@ from paddleseg.transforms import Normalize
 from PIL import Image
 
 from paddleseg_ext.data_tools.check_report import make_report, summary
-from paddleseg_ext.data_tools.checking import all_problems, check
-from paddleseg_ext.data_tools.inspection import inspect
-from paddleseg_ext.data_tools.kinds import KINDS
+from paddleseg_ext.data_tools.checking import all_problems, check, inspect
+from paddleseg_ext.data_tools.problems import KINDS
 from paddleseg_ext.data_tools.splits import find_splits
 
 TOOL = Path(__file__).parents[1] / "tools/check_dataset.py"
@@ -65,12 +64,13 @@ def sections(root, type_="Dataset", **settings):
 
 def problems_of(splits):
     """What the tool reports, without its processes."""
-    findings = {split.name: [inspect(split, sample) for sample in split.samples] for split in splits}
-    return all_problems(splits, findings), findings
+    for split in splits:
+        split.samples = [inspect(split, sample) for sample in split.samples]
+    return all_problems(splits)
 
 
 def found(root, **settings):
-    problems, _ = problems_of(find_splits(sections(root, **settings)))
+    problems = problems_of(find_splits(sections(root, **settings)))
     return sorted((problem.kind, os.path.relpath(problem.file, root)) for problem in problems)
 
 
@@ -228,16 +228,16 @@ def test_what_opencv_reads_as_three_channels_is_no_problem(root, mode):
     edit_image(lambda image: image.convert(mode))(root)
     assert found(root) == []
     section = {**sections(root)[0], "img_channels": 1}
-    problems, _ = problems_of(find_splits([section]))
+    problems = problems_of(find_splits([section]))
     named = {os.path.relpath(problem.file, root) for problem in problems if problem.kind == "image_channels"}
     assert (IMAGE in named) == (mode != "L")
 
 
 def test_no_workers_check_in_this_process(root):
     splits = find_splits(sections(root))
-    (expected, _), findings = problems_of(splits), check(splits, num_workers=0)
-    assert all_problems(splits, findings) == expected
-    assert [len(findings[split.name]) for split in splits] == [4, 2]
+    check(splits, num_workers=0)
+    assert all_problems(splits) == problems_of(find_splits(sections(root)))
+    assert [len([sample for sample in split.samples if sample.size == SIZE]) for split in splits] == [4, 2]
 
 
 def test_files_elsewhere_are_read_as_in_training(root, tmp_path_factory):
@@ -256,9 +256,9 @@ def test_files_elsewhere_are_read_as_in_training(root, tmp_path_factory):
         ]
     )(root)
     splits = find_splits(sections(link))
-    problems, findings = problems_of(splits)
+    problems = problems_of(splits)
     assert problems == []
-    report = make_report(splits, findings, problems)
+    report = make_report(splits, problems)
     assert [split["images_outside"] for split in report["splits"].values()] == [2, 0]
     assert "note: 2 images or their labels lie outside of dataset_root" in summary(report)
     training = Dataset("train", str(link), [Normalize()], NUM_CLASSES, train_path=str(root / "train.txt"))
@@ -270,10 +270,10 @@ def test_test_labels_may_be_ignored_everywhere(root):
     (root / "test.txt").write_text(f"{IMAGE} {LABEL}\n")
     MISTAKES["all ignored"][0](root)
     section = {**sections(root)[0], "mode": "test", "train_path": None, "test_path": str(root / "test.txt")}
-    assert problems_of(find_splits([section]))[0] == []
+    assert problems_of(find_splits([section])) == []
 
 
-def test_details_tell_the_mend(root):
+def test_details_tell_the_fix(root):
     replace_line(f"{IMAGE},{LABEL}")(root)
     (problem,) = find_splits(sections(root))[0].problems
     assert problem.detail == "the separator is ',', expected ' '"
@@ -287,8 +287,7 @@ def test_colours_that_are_no_class(root):
     smoothed = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)  # Sky
     smoothed[:3] = (127, 64, 65)
     save_label(smoothed, root / LABEL)
-    problems, _ = problems_of(find_splits(sections(root, type_="CamVid")))
-    (problem,) = problems
+    (problem,) = problems_of(find_splits(sections(root, type_="CamVid")))
     assert (problem.kind, problem.file) == ("label_colour", str(root / LABEL))
     assert problem.detail == "1 colours in 10.00% of the pixels, e.g. (127, 64, 65)" and problem.extent == 0.1
 
@@ -302,7 +301,7 @@ def test_folders_without_partner(tmp_path):
     (tmp_path / "gtFine/train/aachen/aachen_1_gtFine_labelTrainIds.png").unlink()
     (tmp_path / "leftImg8bit/train/aachen/aachen_2_leftImg8bit.png").unlink()
     splits = find_splits([{"type": "Cityscapes", "dataset_root": str(tmp_path), "mode": "train"}])
-    problems, _ = problems_of(splits)
+    problems = problems_of(splits)
     assert [(problem.kind, os.path.basename(problem.file)) for problem in problems] == [
         ("label_missing", "aachen_1_leftImg8bit.png"),
         ("image_missing", "aachen_2_gtFine_labelTrainIds.png"),
@@ -338,8 +337,7 @@ def test_class_figures_by_hand(root):
     for i, label in enumerate(pixels):
         save_label(label.reshape(SIZE[::-1]), root / f"labels/train/{i}.png")
     splits = find_splits(sections(root)[:1])
-    problems, findings = problems_of(splits)
-    train = make_report(splits, findings, problems)["splits"]["train"]
+    train = make_report(splits, problems_of(splits))["splits"]["train"]
     shares = (780 / 1800, 900 / 1800, 120 / 1800, 0)
     frequencies = (780 / 1800, 900 / 1200, 120 / 600)  # of the pixels of the images that hold the class
     expected = {
@@ -357,8 +355,7 @@ def test_hostile_file_names_reach_neither_terminal_nor_page(root):
     name = "images/train/\x1b[31m<script>.png"
     (root / "train.txt").write_text(f"{name} {LABEL}\n")
     splits = find_splits(sections(root))
-    problems, findings = problems_of(splits)
-    text = summary(make_report(splits, findings, problems))
+    text = summary(make_report(splits, problems_of(splits)))
     assert "\x1b" not in text and r"\x1b[31m<script>.png" in text
 
 

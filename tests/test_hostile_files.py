@@ -27,7 +27,7 @@ from PIL import Image
 from paddleseg_ext import CamVid
 from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.command import UserError
-from paddleseg_ext.data_tools.inspection import inspect
+from paddleseg_ext.data_tools.checking import inspect
 from paddleseg_ext.data_tools.splits import find_splits
 from paddleseg_ext.datasets.palettes import camvid_decoder, gtav_decoder
 from paddleseg_ext.files import read_image

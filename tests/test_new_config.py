@@ -13,9 +13,10 @@ from PIL import Image
 from paddleseg_ext.builder import classes_of
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools import new_config as new_config_module
-from paddleseg_ext.data_tools.own_data import find_own_data
+from paddleseg_ext.data_tools.own_pairing import UNDIVIDED, find_own_data
 from paddleseg_ext.data_tools.proposal import NETWORKS, propose
-from paddleseg_ext.data_tools.splitting import assign_splits, group_frames
+from paddleseg_ext.data_tools.random_split import assign_splits, group_frames
+from paddleseg_ext.datasets.pairing import Partners
 from paddleseg_ext.files import replacing
 
 
@@ -66,8 +67,7 @@ def test_folders_without_splits(layout, tmp_path):
     for i, pair in enumerate(names):
         write_pair(tmp_path, *pair, i)
     found = find_own_data(str(tmp_path))
-    assert [list(pair) for _, *pair in found.pairs] == names
-    assert not (found.pictures_alone or found.labels_alone)
+    assert found == {UNDIVIDED: Partners([tuple(pair) for pair in names], [], [])}
 
 
 SPLIT_LAYOUTS = {
@@ -84,14 +84,15 @@ SPLIT_LAYOUTS = {
 
 @pytest.mark.parametrize("layout", SPLIT_LAYOUTS)
 def test_folders_with_splits(layout, tmp_path):
-    expected = []
+    expected = {}
     for i, split in enumerate(("train", "val", "test")):
-        expected.append((split, *(place.format(split=split, name="a") for place in SPLIT_LAYOUTS[layout])))
-        write_pair(tmp_path, *expected[-1][1:], i)
+        pair = tuple(place.format(split=split, name="a") for place in SPLIT_LAYOUTS[layout])
+        expected[split] = Partners([pair], [], [])
+        write_pair(tmp_path, *pair, i)
     if layout == "Cityscapes":
         for ending in ("color", "labelIds", "instanceIds"):
             Image.new("L", SIZE).save(tmp_path / f"gtFine/train/aachen/a_gtFine_{ending}.png")
-    assert sorted(find_own_data(str(tmp_path)).pairs) == sorted(expected)
+    assert find_own_data(str(tmp_path)) == expected
 
 
 def test_folders_that_are_links(tmp_path):
@@ -100,7 +101,7 @@ def test_folders_that_are_links(tmp_path):
     for folder in ("images", "masks"):
         (tmp_path / "data" / folder).symlink_to(tmp_path / "disk" / folder)
     (tmp_path / "disk/images/back").symlink_to(tmp_path / "data")
-    assert find_own_data(str(tmp_path / "data")).pairs == [("", "images/a.jpg", "masks/a.png")]
+    assert find_own_data(str(tmp_path / "data")) == {UNDIVIDED: Partners([("images/a.jpg", "masks/a.png")], [], [])}
 
 
 def test_what_cannot_be_told_apart_is_refused(tmp_path):
@@ -169,6 +170,14 @@ def test_damaged_labelme_is_named_and_nothing_is_written(change, message, tmp_pa
     assert tree(tmp_path) == before
 
 
+def test_a_number_of_classes_that_the_json_has_not(tmp_path, new_config):
+    write_labelme(tmp_path / "data")
+    message = "--num_classes 3: the JSON in .* names 4 classes, background, thing 1, thing 2, thing 3: omit the flag"
+    with pytest.raises(UserError, match=message):
+        new_config(tmp_path / "data", "--num_classes", 3)
+    assert new_config(tmp_path / "data", "--num_classes", 4)[0] == 0
+
+
 def test_labelme_drawn_anew(tmp_path, new_config):
     root = tmp_path / "data"
     write_labelme(root)
@@ -203,7 +212,8 @@ def test_eiseg_as_it_saves(tmp_path, new_config):
     assert classes.colours[1:4].tolist() == [[9, 8, 7], [60, 50, 40], [1, 2, 3]]
     for i in range(6):
         (root / f"label/a{i}.png").unlink()
-    assert {label for *_, label in find_own_data(str(root)).pairs} == {f"label/a{i}_pseudo.png" for i in range(6)}
+    (own,) = find_own_data(str(root)).values()
+    assert [label for _, label in own.pairs] == [f"label/a{i}_pseudo.png" for i in range(6)]
 
 
 # ------------------------------------------------------------------------------------------ refusals
@@ -495,6 +505,13 @@ def test_folders_with_a_test_split(tmp_path, new_config):
     assert new_config(root, "--split", 0.75, 0.25)[0] == 0
     assert [len(lines_of(root, split)) for split in ("train", "val")] == [6, 2]
     assert (root / "test.txt").read_text() == "test/images/9.jpg test/labels/9.png\ntest/images/8.jpg\n"
+
+
+def test_a_test_split_alone_is_nothing_to_train_on(tmp_path, new_config):
+    for i in range(4):
+        write_pair(tmp_path, f"data/test/images/{i}.jpg", f"data/test/labels/{i}.png", i)
+    with pytest.raises(UserError, match="no image of train has a label: label more"):
+        new_config(tmp_path / "data")
 
 
 def test_the_function_says_which_command_made_the_yaml(tmp_path, new_config):

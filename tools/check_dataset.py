@@ -37,15 +37,15 @@ def parse_args():
 def main(args):
     from paddleseg_ext.data_tools.check_report import make_report, summary, write_report
     from paddleseg_ext.data_tools.checking import all_problems, check
-    from paddleseg_ext.data_tools.kinds import check_kinds
+    from paddleseg_ext.data_tools.problems import check_kinds
     from paddleseg_ext.data_tools.splits import find_splits
 
     check_kinds(args.ignore)
     splits = find_splits(_sections(args))
-    findings = check(splits, args.num_workers)
-    problems = all_problems(splits, findings, args.ignore)
+    check(splits, args.num_workers)
+    problems = all_problems(splits, args.ignore)
 
-    report = make_report(splits, findings, problems)
+    report = make_report(splits, problems)
     paths = write_report(args.save_dir, report, splits, problems)
     print(summary(report))
     print(f"\n{len(problems)} problems; see {' and '.join(paths)}")

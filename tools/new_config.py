@@ -44,8 +44,8 @@ def parse_args():
 
 
 def main(args):
-    from paddleseg_ext.data_tools.kinds import check_kinds
     from paddleseg_ext.data_tools.new_config import make_config
+    from paddleseg_ext.data_tools.problems import check_kinds
 
     check_kinds(args.ignore)
     return make_config(args, "paddleseg-ext new_config " + shlex.join(sys.argv[1:]))

@@ -7,13 +7,13 @@ import io
 import json
 import os
 from collections import defaultdict
+from pathlib import Path
 
 import jinja2
 import numpy as np
 from PIL import Image
 
-from paddleseg_ext.data_tools.inspection import Finding
-from paddleseg_ext.data_tools.kinds import KINDS, Problem
+from paddleseg_ext.data_tools.problems import KINDS, Problem
 from paddleseg_ext.data_tools.splits import Sample, Split
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
 from paddleseg_ext.datasets.palettes import UNKNOWN
@@ -26,15 +26,16 @@ SHOWN_PICTURES = 3  # of a kind, in the page
 THUMBNAIL = (300, 220)  # pixels
 IGNORED_COLOUR = (225, 225, 225)
 WRONG_COLOUR = (255, 0, 200)
+TEMPLATE = Path(__file__).with_name("check_report.html")
 
 
-def make_report(splits: list[Split], findings: dict[str, list[Finding]], problems: list[Problem]) -> dict:
-    """All figures and problems, ready for JSON."""
+def make_report(splits: list[Split], problems: list[Problem]) -> dict:
+    """All figures of checked splits, and their problems, ready for JSON."""
     by_kind = defaultdict(list)
     for problem in sorted(problems, key=lambda p: -p.extent):
         by_kind[problem.kind].append(problem)
     return {
-        "splits": {split.name: _statistics(split, findings[split.name]) for split in splits},
+        "splits": {split.name: _statistics(split) for split in splits},
         "problems": [
             {
                 "kind": kind,
@@ -51,33 +52,35 @@ def make_report(splits: list[Split], findings: dict[str, list[Finding]], problem
     }
 
 
-def _statistics(split: Split, findings: list[Finding]) -> dict:
+def _statistics(split: Split) -> dict:
     """Pixel and image shares of a split's classes, and class weights made of them."""
-    per_picture = np.array([finding.pixels for finding in findings], np.int64).reshape(-1, len(split.class_names))
+    samples, names = split.samples, split.classes.names
+    per_picture = np.array([sample.pixels for sample in samples], np.int64).reshape(-1, len(names))
     holds, pixels = per_picture > 0, per_picture.sum(0)
-    valid, ignored = int(pixels.sum()), sum(finding.ignored for finding in findings)
+    valid, ignored = int(pixels.sum()), sum(sample.ignored for sample in samples)
     labelled = np.count_nonzero(holds.any(1))
-    sizes = sorted((finding.size for finding in findings if finding.size), key=np.prod)
+    sizes = sorted((sample.size for sample in samples if sample.size), key=np.prod)
+    ends_and_middle = {"smallest": 0, "median": len(sizes) // 2, "largest": -1} if sizes else {}
     frequency = pixels / np.maximum((holds * per_picture.sum(1, keepdims=True)).sum(0), 1)
     seen = frequency > 0
     median = float(np.median(frequency[seen])) if seen.any() else 1.0
     balanced = np.where(seen, median / np.where(seen, frequency, 1), 1)
     share = pixels / max(valid, 1)
     return {
-        "images": len(findings),
+        "images": len(samples),
         "labelled_images": int(labelled),
-        "images_outside": sum(_is_outside(split.root, sample) for sample in split.samples),
-        "sizes": {name: list(size) for name, size in zip(("smallest", "median", "largest"), _ends_and_middle(sizes))},
+        "images_outside": sum(_is_outside(split.root, sample) for sample in samples),
+        "sizes": {name: list(sizes[place]) for name, place in ends_and_middle.items()},
         "ignored_share": ignored / max(valid + ignored, 1),
         "classes": [
             {
-                "name": name,
+                "name": printable(name),
                 "pixel_share": round(float(share[i]), 6),
                 "image_share": round(float(holds[:, i].sum() / max(labelled, 1)), 6),
                 "median_frequency_weight": round(float(balanced[i]), 4),  # Eigen & Fergus, 2015
                 "enet_weight": round(float(1 / np.log(1.02 + share[i])), 4),  # Paszke et al., 2016
             }
-            for i, name in enumerate(split.class_names)
+            for i, name in enumerate(names)
         ],
     }
 
@@ -86,10 +89,6 @@ def _is_outside(root: str, sample: Sample) -> bool:
     """Whether the image or its label lies elsewhere than in `root`, which training does not mind."""
     files = (sample.image, sample.label or sample.image)
     return any(os.path.relpath(file, root).split(os.sep)[0] == os.pardir for file in files)
-
-
-def _ends_and_middle(values: list) -> list:
-    return [values[0], values[len(values) // 2], values[-1]] if values else []
 
 
 def summary(report: dict) -> str:
@@ -104,7 +103,9 @@ def summary(report: dict) -> str:
         if split["images_outside"]:
             lines.append(f"  {outside_note(split['images_outside'])}")
         if name == "train" and split["labelled_images"]:
-            lines.append(class_table(split["classes"]))
+            columns = {"median frequency weight": "median_frequency_weight", "ENet weight": "enet_weight"}
+            weights = {title: [f"{c[key]:.3f}" for c in split["classes"]] for title, key in columns.items()}
+            lines.append(class_table(split["classes"], weights))
     lines += problem_lines(report["problems"]) or ["", "no problems found"]
     return "\n".join(lines)
 
@@ -128,14 +129,13 @@ def problem_lines(problems: list[dict]) -> list[str]:
     return lines
 
 
-def class_table(classes: list[dict]) -> str:
-    """Shares and weights of the classes of a split, as the report has them."""
-    rows = []
-    for i, c in enumerate(classes):
-        weights = [f"{c[key]:.3f}" for key in ("median_frequency_weight", "enet_weight")]
-        rows.append([i, printable(c["name"]), f"{c['pixel_share']:.2%}", f"{c['image_share']:.1%}", *weights])
-    header = ["", "class", "pixels", "images", "median frequency weight", "ENet weight"]
-    return text_table(header, rows, left="class")
+def class_table(classes: list[dict], weights: dict[str, list]) -> str:
+    """Shares of the classes of a split, as the report has them, with columns of weights."""
+    rows = [
+        [i, c["name"], f"{c['pixel_share']:.2%}", f"{c['image_share']:.1%}", *column]
+        for i, (c, column) in enumerate(zip(classes, zip(*weights.values())))
+    ]
+    return text_table(["", "class", "pixels", "images", *weights], rows, left="class")
 
 
 def write_report(save_dir: str, report: dict, splits: list[Split], problems: list[Problem]) -> tuple[str, str]:
@@ -143,15 +143,10 @@ def write_report(save_dir: str, report: dict, splits: list[Split], problems: lis
     os.makedirs(save_dir, exist_ok=True)
     json_path, html_path = (os.path.join(save_dir, f"report.{suffix}") for suffix in ("json", "html"))
     write_whole(json_path, json.dumps(report, indent=2))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("paddleseg_ext", "data_tools"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("check_report.html").render(
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         report=report,
-        colours=[f"rgb{tuple(colour)}" for colour in splits[0].colours.tolist()] if splits else [],
+        colours=[f"rgb{tuple(colour)}" for colour in splits[0].classes.colours.tolist()] if splits else [],
         pictures=_worst_pictures(splits, problems),
         shown_files=SHOWN_FILES_IN_PAGE,
         outside_note=outside_note,
@@ -193,7 +188,7 @@ def _view_label(path: str, split: Split) -> str | None:
     try:
         with open_picture(path) as picture:
             if picture.mode in ("1", "L", "P") or split.decoder.colours:
-                colours = split.colours.copy()
+                colours = split.classes.colours.copy()
                 colours[IGNORE_INDEX], colours[UNKNOWN] = IGNORED_COLOUR, WRONG_COLOUR
                 image = Image.fromarray(colours[split.decoder.decode(picture)])
             else:

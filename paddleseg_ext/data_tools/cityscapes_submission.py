@@ -63,7 +63,7 @@ def find_scenes(root: str, split: str) -> list[Scene]:
     """
     scenes = []
     for image in sorted(Path(root, "leftImg8bit", split).glob("*/*_leftImg8bit.png"), key=lambda path: path.name):
-        name = image.name[: -len("_leftImg8bit.png")]
+        name = image.name.removesuffix("_leftImg8bit.png")
         if not SCENE_NAME.fullmatch(name):
             raise UserError(f"{image}: is not named <city>_<6 digits>_<6 digits>_leftImg8bit.png")
         scenes.append(Scene(name, image, Path(root, "gtFine", split, image.parent.name, f"{name}_gtFine_labelIds.png")))

@@ -73,18 +73,17 @@ class Annotation:
                 "make them equal (an image with an EXIF rotation: rotate its pixels first)"
             )
         label = Image.new("L", size, unpainted)
-        canvas = ImageDraw.Draw(label)
         for number, (name, kind, points, shape) in enumerate(self.shapes, 1):
             if name not in index_of:
                 raise UserError(f"{self.path}: shape {number} is {name!r}, which is not in classes.txt")
             try:
-                _draw_shape(label, canvas, kind, points, shape, index_of[name])
+                _draw_shape(label, kind, points, shape, index_of[name])
             except Exception as error:  # whatever Pillow makes of odd points
                 raise UserError(f"{self.path}: shape {number} ({name}): {one_line(error)}") from error
         return np.array(label)
 
 
-def _draw_shape(label: Image.Image, canvas: ImageDraw.ImageDraw, kind: str, points, shape: dict, value: int) -> None:
+def _draw_shape(label: Image.Image, kind: str, points: np.ndarray, shape: dict, value: int) -> None:
     corners = [tuple(point) for point in points.tolist()]
     needed = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
     if kind not in needed:
@@ -93,6 +92,7 @@ def _draw_shape(label: Image.Image, canvas: ImageDraw.ImageDraw, kind: str, poin
         raise ValueError(f"a {kind} of {len(corners)} points")
     if np.abs(points).max() > 10 * max(label.size):
         raise ValueError("its points are far outside of the image")
+    canvas = ImageDraw.Draw(label)
     if kind == "polygon":
         canvas.polygon(corners, outline=value, fill=value)
     elif kind == "rectangle":

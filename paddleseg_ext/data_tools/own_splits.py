@@ -3,113 +3,98 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from paddleseg.datasets import Dataset
 from tqdm import tqdm
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools import labelme
-from paddleseg_ext.data_tools.own_data import OwnData, find_own_data
-from paddleseg_ext.data_tools.splits import Sample, Split, find_splits, new_split
-from paddleseg_ext.datasets.description import CLASSES_FILE, read_classes
+from paddleseg_ext.data_tools.own_classes import own_classes
+from paddleseg_ext.data_tools.own_pairing import RENDERED, UNDIVIDED, find_own_data
+from paddleseg_ext.data_tools.splits import Split, find_splits
 from paddleseg_ext.datasets.lists import SEPARATORS, SPLITS, guess_separator, list_in, read_list
-from paddleseg_ext.datasets.palettes import UNKNOWN
+from paddleseg_ext.datasets.pairing import Partners
 from paddleseg_ext.files import below, open_picture, write_image
-
-UNDIVIDED = "all"
 
 
 @dataclass
 class OwnSplits:
-    """What was found; `drawn_from`: label file -> the JSON that it was drawn from; `names` are known from JSON only."""
+    """What was found; labels that are drawn from JSON lie in `drawn`/`RENDERED`."""
 
     splits: list[Split]
     separator: str
     has_lists: bool = False
-    names: tuple[str, ...] | None = None
-    drawn_from: dict[str, str] = field(default_factory=dict)
+    drawn: str = ""
+    drawn_from: dict[str, str] = field(default_factory=dict)  # label -> JSON
 
 
 @contextmanager
-def own_splits(root: str) -> Iterator[OwnSplits]:
+def own_splits(root: str, num_classes: int | None) -> Iterator[OwnSplits]:
     """The data in `root`; labels that are drawn from JSON lie in a hidden folder there, which goes at the end.
 
     Raises:
-        UserError: some lists are there, but not both of train and val.
+        UserError: some lists are there, but not both of train and val; or see `find_own_data` and `own_classes`.
     """
     lists = {split: path for split in SPLITS if (path := list_in(root, split))}
     if {"train", "val"} <= lists.keys():
-        yield _listed(root, lists["train"])
+        yield _listed(root, num_classes, lists)
         return
     if lists:
         raise UserError(
             f"{next(iter(lists.values()))}: is used with both train.txt and val.txt beside it, and never overwritten: "
             "write what is missing, or remove this one"
         )
-    own = find_own_data(root)
-    drawn = tempfile.mkdtemp(prefix=".labels_", dir=root) if own.is_labelme else None
-    try:
-        yield _found(root, own, drawn)
-    finally:
-        if drawn is not None:
-            shutil.rmtree(drawn, ignore_errors=True)
+    found = find_own_data(root)
+    if not any(label.endswith(".json") for partners in found.values() for _, label in partners.pairs):
+        yield _found(root, num_classes, found)
+        return
+    with tempfile.TemporaryDirectory(prefix=".labels_", dir=os.path.abspath(root)) as drawn:
+        yield _found(root, num_classes, found, drawn)
 
 
-def _listed(root: str, train_list: str) -> OwnSplits:
-    lists = {f"{split}_path": list_in(root, split) for split in SPLITS}
-    first = next((line for _, (line,) in read_list(train_list, "\n")), "")
+def _listed(root: str, num_classes: int | None, lists: dict[str, str]) -> OwnSplits:
+    first = next((line for _, (line,) in read_list(lists["train"], "\n")), "")
     separator = guess_separator(first, root)
-    settings = {"type": "Dataset", "dataset_root": root, "separator": separator, **lists, **_any_classes(root)}
-    return OwnSplits(find_splits([{**settings, "mode": mode} for mode in ("train", "val")]), separator, has_lists=True)
+    lines = (fields for path in lists.values() for _, fields in read_list(path, separator))
+    classes = own_classes(root, num_classes, [os.path.join(root, line[1]) for line in lines if len(line) == 2])
+    settings = {"type": "Dataset", "dataset_root": root, "separator": separator, "num_classes": len(classes)}
+    settings |= {f"{split}_path": path for split, path in lists.items()}
+    splits = find_splits([{**settings, "mode": mode} for mode in ("train", "val")])
+    for split in splits:
+        split.classes = classes  # with the colours of a palette
+    return OwnSplits(splits, separator, has_lists=True)
 
 
-def _any_classes(root: str) -> dict:
-    """Of a data set whose labels have not been looked into."""
-    return {} if os.path.isfile(os.path.join(root, CLASSES_FILE)) else {"num_classes": UNKNOWN - 1}
-
-
-def _found(root: str, own: OwnData, drawn: str | None) -> OwnSplits:
-    divided = {"train", "val"} <= {split for split, *_ in own.pairs}
-    images = [image for _, image, *_ in (*own.pairs, *own.pictures_alone)]
-    names = sorted({*images, *(label for *_, label in own.pairs)})
+def _found(root: str, num_classes: int | None, found: dict[str, Partners], drawn: str = "") -> OwnSplits:
+    pairs = [pair for partners in found.values() for pair in partners.pairs]
+    images = [image for image, _ in pairs] + [image for partners in found.values() for image in partners.images_alone]
+    labels = [label for _, label in pairs]
+    names = sorted({*images, *labels})
     for name in names:
         try:
             below(root, name)
         except ValueError as error:
             raise UserError(f"{root}: {error}: rename it") from error
     # `below` takes no tab, so that one separator is always left
-    data = OwnSplits([], next(s for s in SEPARATORS if not any(s in name for name in names)))
+    data = OwnSplits([], next(s for s in SEPARATORS if not any(s in name for name in names)), drawn=drawn)
     channels = 1 if all(_is_grey(os.path.join(root, image)) for image in images) else 3
-
-    def split_of(name: str) -> Split:
-        name = name if (divided and name) or name == "test" else "train" if divided else UNDIVIDED
-        known = next((split for split in data.splits if split.name == name), None)
-        if known is None:
-            settings = {"dataset_root": root, "img_channels": channels, **_any_classes(root)}
-            data.splits.append(known := new_split(Dataset, settings, name))
-        return known
-
-    labels = _draw(root, own, drawn, data, split_of) if drawn else {}
-    for split_name, picture, label in sorted(own.pairs, key=lambda pair: pair[1]):
-        split = split_of(split_name)
-        if not drawn or picture in labels:
-            label = labels.get(picture) or os.path.join(root, label)
-            split.samples.append(Sample(os.path.join(root, picture), label, len(split.samples)))
-    for split_name, picture in own.pictures_alone:
-        split = split_of(split_name)
-        if split.name == "test":  # whose labels are often not given away
-            split.samples.append(Sample(os.path.join(root, picture), None, len(split.samples)))
-        else:
-            split.complain("label_missing", os.path.join(root, picture), "the image has no label")
-    for label in own.labels_alone:
-        split_of("").complain("image_missing", os.path.join(root, label), "the label has no image")
-    data.splits.sort(key=lambda split: (*SPLITS, UNDIVIDED).index(split.name))
+    paths = [os.path.join(root, label) for label in labels]
+    annotations: dict[str, labelme.Annotation] = {}
+    for path in paths if drawn else ():
+        with suppress(UserError):  # which `_draw` meets again, and tells
+            annotations[path] = labelme.Annotation(path)
+    in_json = labelme.classes_of(annotations.values()) if drawn else None
+    classes = own_classes(root, num_classes, paths, in_json)
+    for name in (*SPLITS, UNDIVIDED):
+        if name in found:
+            split = Split(name, root, classes, channels)
+            partners = _draw(data, split, found[name], annotations) if drawn else found[name]
+            split.add(partners, labels_optional=name == "test")  # whose labels are often not given away
+            data.splits.append(split)
     return data
 
 
@@ -121,32 +106,21 @@ def _is_grey(path: str) -> bool:
         return True
 
 
-def _draw(root: str, own: OwnData, drawn: str, data: OwnSplits, split_of) -> dict[str, str]:
-    """Image -> the label that was drawn from its JSON into the folder `drawn`."""
-    annotations, labels = {}, {}
-    for split_name, picture, path in own.pairs:
+def _draw(data: OwnSplits, split: Split, partners: Partners, annotations: dict[str, labelme.Annotation]) -> Partners:
+    """`partners` with labels drawn from their JSON; `split` complains of JSON that gives none."""
+    index_of, unpainted = labelme.numbering(split.classes.names)
+    pairs = []
+    for image, json in tqdm(partners.pairs, desc="drawing labels", unit="image"):
+        path = os.path.join(split.root, json)
+        label = os.path.join(data.drawn, RENDERED, Path(image).with_suffix(".png"))
         try:
-            annotations[picture] = labelme.Annotation(os.path.join(root, path))
-        except UserError as error:
-            _complain(split_of(split_name), os.path.join(root, path), error)
-    classes = os.path.join(root, CLASSES_FILE)
-    data.names = read_classes(classes)[0] if os.path.isfile(classes) else labelme.classes_of(annotations.values())
-    index_of, unpainted = labelme.numbering(data.names)
-    for split_name, picture, path in tqdm(own.pairs, desc="drawing labels", unit="image"):
-        if picture not in annotations:
-            continue
-        target = os.path.join(drawn, str(Path(picture).with_suffix(".png")))
-        try:
-            with open_picture(os.path.join(root, picture)) as image:
-                size = image.size
-            write_image(target, annotations[picture].draw(size, index_of, unpainted))
+            annotation = annotations.get(path) or labelme.Annotation(path)
+            with open_picture(os.path.join(split.root, image)) as picture:
+                size = picture.size
+            write_image(label, annotation.draw(size, index_of, unpainted))
         except (UserError, ValueError, OSError) as error:
-            _complain(split_of(split_name), os.path.join(root, path), error)
+            split.complain("label_shapes", path, str(error).removeprefix(f"{path}: "))
         else:
-            labels[picture] = target
-            data.drawn_from[target] = os.path.join(root, path)
-    return labels
-
-
-def _complain(split: Split, path: str, error: Exception) -> None:
-    split.complain("label_shapes", path, str(error).removeprefix(f"{path}: "))
+            pairs.append((image, label))
+            data.drawn_from[label] = path
+    return replace(partners, pairs=pairs)

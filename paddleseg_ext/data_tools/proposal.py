@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import jinja2
 import numpy as np
@@ -20,6 +21,7 @@ ITERATIONS = (1000, 80_000)
 REFERENCE_BATCH = 4
 """That of the recipes whose learning rates were tried."""
 LARGEST_WEIGHT = 10.0
+TEMPLATE = Path(__file__).with_name("own_config.yml")
 
 NETWORKS: dict[str, dict] = {
     "sanet_s": {"type": "SANet", "backbone": "SANetEncoder_S", "learning_rate": 0.002},
@@ -94,15 +96,11 @@ def propose(
 
 
 def config_text(network: str, proposal: Proposal, **data) -> str:
-    """The YAML. `data`: root, lists (split -> path), separator, names, shares, channels, size (median), command."""
+    """The YAML. `data`: root, lists (split -> path), separator, channels, train (its part of the report), command."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("paddleseg_ext", "data_tools"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["quoted"] = lambda value: json.dumps(value, ensure_ascii=False)
-    template = environment.get_template("own_config.yml")
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     net = NETWORKS[network]
     return template.render(net=net, pretrained=PRETRAINED.get(net["backbone"]), proposal=proposal, **data)

@@ -15,7 +15,7 @@ import paddle
 from paddleseg.datasets import Dataset
 
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.data_tools.kinds import KINDS
+from paddleseg_ext.data_tools.problems import KINDS
 from paddleseg_ext.datasets.base import check_sizes
 from paddleseg_ext.datasets.lists import read_pairs
 from paddleseg_ext.files import open_picture, orientation, require_end
@@ -87,7 +87,7 @@ class TransformsWithFileNames:
         files = [file for file in (data.get("img"), data.get("label")) if isinstance(file, str)]
         headers = [_Header.of(file) for file in files]
         if len(files) == 2:
-            _check_pair(files[0], files[1], headers[0], headers[1], holds_classes=self.classes is not None)
+            _check_pair(headers[0], headers[1], holds_classes=self.classes is not None)
         try:
             data = self.transforms(data)
         except Exception as error:
@@ -103,6 +103,7 @@ class TransformsWithFileNames:
 class _Header:
     """What the head of an image file says; `orientation` is that of EXIF, 1 as it lies."""
 
+    path: str
     size: tuple[int, int]
     mode: str
     orientation: int
@@ -112,18 +113,18 @@ class _Header:
         try:
             with open_picture(path) as picture:
                 require_end(picture)
-                return cls(picture.size, picture.mode, orientation(picture))
+                return cls(path, picture.size, picture.mode, orientation(picture))
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: {one_line(error)}: replace it") from error
 
 
-def _check_pair(image: str, label: str, of_image: _Header, of_label: _Header, holds_classes: bool) -> None:
-    if of_image.orientation != 1:
-        raise UserError(_as_kind(image, "image_rotated", f"EXIF orientation {of_image.orientation}"))
-    check_sizes(image, label, of_image.size, of_label.size)
-    if holds_classes and of_label.mode not in ("1", "L", "P"):
-        kind = "label_depth" if of_label.mode.startswith(("I", "F")) else "label_rgb"
-        raise UserError(_as_kind(label, kind, f"mode {of_label.mode}"))
+def _check_pair(image: _Header, label: _Header, holds_classes: bool) -> None:
+    if image.orientation != 1:
+        raise UserError(_as_kind(image.path, "image_rotated", f"EXIF orientation {image.orientation}"))
+    check_sizes(image.path, label.path, image.size, label.size)
+    if holds_classes and label.mode not in ("1", "L", "P"):
+        kind = "label_depth" if label.mode.startswith(("I", "F")) else "label_rgb"
+        raise UserError(_as_kind(label.path, kind, f"mode {label.mode}"))
 
 
 def _check_values(path: str, label: np.ndarray, num_classes: int, ignore_index: int) -> None:

@@ -14,7 +14,7 @@ KINDS: dict[str, tuple[str, str]] = {
     ),
     "list_line": (
         "A line of a list is not an image and a label",
-        "write `picture label` with one separator, / in paths and names in UTF-8; set that `separator` in the YAML",
+        "write `image label` with one separator, / in paths and names in UTF-8; set that `separator` in the YAML",
     ),
     "no_images": ("A split has no images", "fix dataset_root, or the list"),
     "image_missing": ("There is no such image", "add the file, or take its label or line out"),

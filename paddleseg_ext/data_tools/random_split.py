@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from paddleseg_ext.command import UserError
+from paddleseg_ext.data_tools.own_pairing import UNDIVIDED
+from paddleseg_ext.data_tools.splits import Split
+
 ATTEMPTS = 200
+
+
+def divide(splits: list[Split], ratios: dict[str, float], seed: int) -> list[Split]:
+    """`splits`, with train, val and maybe test in the place of the `UNDIVIDED` images, if there are any.
+
+    Args:
+        splits: checked.
+        ratios: share of each split; that of test goes to the others where there is a test split already.
+        seed: of the random division.
+
+    Raises:
+        UserError: fewer images than splits.
+    """
+    whole = next((split for split in splits if split.name == UNDIVIDED), None)
+    if whole is None:
+        return splits
+    test = [split for split in splits if split is not whole]
+    if test:
+        train = ratios["train"] / (ratios["train"] + ratios["val"])
+        ratios = {"train": train, "val": 1 - train}
+    if len(whole.samples) < len(ratios):
+        raise UserError(f"{whole.root}: {len(whole.samples)} images with labels: at least {len(ratios)} are needed")
+    names = [os.path.relpath(sample.image, whole.root) for sample in whole.samples]
+    holds = np.array([sample.pixels > 0 for sample in whole.samples])
+    assigned = assign_splits(names, holds, [sample.digest for sample in whole.samples], ratios, seed)
+    return [
+        replace(whole, name=name, samples=[sample for sample, split in zip(whole.samples, assigned) if split == name])
+        for name in ratios
+    ] + test
 
 
 def assign_splits(
@@ -41,7 +76,7 @@ def assign_splits(
     best_cost = (math.inf, math.inf)
     for _ in range(ATTEMPTS):
         generator.shuffle(order)
-        splits = _divide(order, len(names), ratios)
+        splits = _hand_out(order, len(names), ratios)
         masks = {split: np.array([s == split for s in splits]) for split in ratios}
         absent = sum(int((holds.any(0) & ~holds[mask].any(0)).sum()) for mask in masks.values())
         off = sum(abs(mask.mean() - ratios[split]) for split, mask in masks.items())
@@ -50,7 +85,7 @@ def assign_splits(
     return best
 
 
-def _divide(order: list[list[int]], total: int, ratios: dict[str, float]) -> list[str]:
+def _hand_out(order: list[list[int]], total: int, ratios: dict[str, float]) -> list[str]:
     """Val and test take groups until another one would bring them further from their share; train has the rest."""
     splits = ["train"] * total
     left = list(order)
@@ -76,11 +111,9 @@ def group_frames(names: Sequence[str], largest: int) -> list[str]:
     sequences = defaultdict(list)
     for i, name in enumerate(names):
         stem = name.rpartition(".")[0] or name
-        numbers = list(re.finditer(r"\d+", stem.rpartition("/")[2]))
-        offset = len(stem) - len(stem.rpartition("/")[2])
-        if numbers:
-            start, end = (offset + place for place in numbers[-1].span())
-            sequences[stem[:start] + "#" + stem[end:]].append((int(stem[start:end]), i))
+        number = re.search(r"\d+(?=[^\d/]*$)", stem)
+        if number:
+            sequences[stem[: number.start()] + "#" + stem[number.end() :]].append((int(number.group()), i))
         else:
             sequences[stem].append((0, i))
     groups = [""] * len(names)

@@ -1,4 +1,4 @@
-"""Finds the images and labels in a stranger's folder: flat, split, Cityscapes' layout, EISeg's masks, labelme's JSON.
+"""Which label belongs to which image in a stranger's folder: flat, split, Cityscapes' layout, EISeg, labelme.
 
 A label belongs to the image of the same name in the folder that remains when words like "images" and "masks" are
 taken out of the path: ``images/a.jpg`` and ``masks/a_mask.png``, ``train/a.jpg`` and ``trainannot/a.png``,
@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from paddleseg_ext.command import UserError
 from paddleseg_ext.data_tools.labelme import is_labelme
 from paddleseg_ext.datasets.lists import files_below
+from paddleseg_ext.datasets.pairing import Partners
 from paddleseg_ext.files import PICTURE_SUFFIXES
 
 RENDERED = "labels_from_labelme"
 """The folder of the labels that are drawn from JSON polygons."""
+
+UNDIVIDED = "all"
+"""The split of images that are yet to be divided into train and val."""
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _SPLIT = r"(?P<split>train|training|val|valid|validation|test)?[_-]?"
@@ -35,21 +40,11 @@ NO_LABELS = ("_gtFine_color", "_gtFine_labelIds", "_gtFine_instanceIds", "_cutou
 Key = tuple[str, ...]
 
 
-@dataclass
-class OwnData:
-    """Paths relative to the root; the split of a pair is "" where folders do not tell it."""
+def find_own_data(root: str) -> dict[str, Partners]:
+    """The images below `root` with their labels: masks, or where there are no masks at all, labelme's JSON.
 
-    pairs: list[tuple[str, str, str]] = field(default_factory=list)  # split, image, label
-    pictures_alone: list[tuple[str, str]] = field(default_factory=list)  # split, image
-    labels_alone: list[str] = field(default_factory=list)
-
-    @property
-    def is_labelme(self) -> bool:
-        return any(label.endswith(".json") for _, _, label in self.pairs)
-
-
-def find_own_data(root: str) -> OwnData:
-    """The images below `root`, each with its label: a mask, or where there are no masks at all, labelme's JSON.
+    Returns:
+        Split -> its files: train, val and maybe test; or, where folders tell not both of train and val, `UNDIVIDED`.
 
     Raises:
         UserError: no pair, two images of one name, or two labels of one image.
@@ -69,16 +64,15 @@ def find_own_data(root: str) -> OwnData:
         if any((*key[:-1], stem) in bare_names for stem in _without(key[-1], LABEL_ENDINGS)):
             masks.append(Path(pictures.pop(key)))
 
-    found = _pair(root, pictures, masks)
-    if not found.pairs:
-        json = [path for path in files if path.suffix.lower() == ".json"]
-        found = _pair(root, pictures, [path for path in json if is_labelme(os.path.join(root, path))])
-    if not found.pairs:
-        raise UserError(
-            f"{root}: found {len(pictures)} images but no labels for them: keep labels under the images' names in "
-            "a folder called labels, masks or annotations, as a_mask.png beside a.jpg, or as labelme's a.json"
-        )
-    return found
+    json = (path for path in files if path.suffix.lower() == ".json" and is_labelme(os.path.join(root, path)))
+    for labels in (masks, json):
+        found = _pair(root, pictures, labels)
+        if any(partners.pairs for partners in found.values()):
+            return found
+    raise UserError(
+        f"{root}: found {len(pictures)} images but no labels for them: keep labels under the images' names in "
+        "a folder called labels, masks or annotations, as a_mask.png beside a.jpg, or as labelme's a.json"
+    )
 
 
 def _key(path: Path) -> Key:
@@ -107,23 +101,30 @@ def _by_bare_name(pictures: dict[Key, str]) -> dict[Key, str]:
     }
 
 
-def _pair(root: str, pictures: dict[Key, str], labels: list[Path]) -> OwnData:
+def _pair(root: str, pictures: dict[Key, str], labels: Iterable[Path]) -> dict[str, Partners]:
     by_bare_name = _by_bare_name(pictures)
     label_of: dict[str, str] = {}
-    found = OwnData()
+    labels_alone = []
     for path in sorted(labels, key=lambda path: path.stem.endswith("_pseudo")):  # EISeg's grey masks before coloured
         *folders, stem = _key(path)
         keys = [(*folders, name) for name in (stem, *_without(stem, LABEL_ENDINGS))]
         picture = next((by_bare_name[key] for key in keys if key in by_bare_name), None)
         if picture is None:
-            found.labels_alone.append(path.as_posix())
+            labels_alone.append(path.as_posix())
         elif picture not in label_of:
             label_of[picture] = path.as_posix()
         elif not path.stem.endswith("_pseudo"):
             raise UserError(f"{root}: {picture} has two labels, {label_of[picture]} and {path}: remove one")
-    for key, picture in pictures.items():
+
+    divided = {"train", "val"} <= {split for (split, *_), picture in pictures.items() if picture in label_of}
+    train = "train" if divided else UNDIVIDED
+    found: dict[str, Partners] = defaultdict(lambda: Partners([], [], []))
+    for (split, *_), picture in sorted(pictures.items(), key=lambda item: item[1]):
+        partners = found[split if split == "test" or (split and divided) else train]
         if picture in label_of:
-            found.pairs.append((key[0], picture, label_of[picture]))
+            partners.pairs.append((picture, label_of[picture]))
         else:
-            found.pictures_alone.append((key[0], picture))
+            partners.images_alone.append(picture)
+    if labels_alone:
+        found[train].labels_alone.extend(labels_alone)
     return found
