@@ -19,13 +19,8 @@ def install_line(capability: tuple[int, int]) -> str:
     return f"pip install paddlepaddle-gpu=={PADDLE} -i {INDEX}/{cuda}/"
 
 
-def built_for(archs: Sequence[str | int]) -> tuple[int, ...]:
-    """The architectures of a wheel as numbers: 86 for compute capability 8.6; PyPI's if it names none."""
-    return tuple(int(arch) for arch in archs) or PYPI_WHEEL
-
-
 def missing_kernels(capability: tuple[int, int], archs: Sequence[int]) -> str | None:
-    """Why a wheel built for `archs` has no kernels for a card, or None if it has.
+    """Why a wheel built for `archs` (86 is compute capability 8.6) has no kernels for a card, or None if it has.
 
     Code for 8.0 runs on 8.6 and 8.9, too, but not on 9.0: binaries are compatible upwards within a major number.
     """
@@ -43,7 +38,7 @@ def gpu_problems() -> list[tuple[str, str]]:
     if not paddle.is_compiled_with_cuda():
         return []
     # since Paddle 3.1; a list of strings
-    archs = built_for(getattr(paddle.version, "cuda_archs", tuple)())
+    archs = [int(arch) for arch in getattr(paddle.version, "cuda_archs", tuple)()] or PYPI_WHEEL
     problems = []
     for device in range(paddle.device.cuda.device_count()):
         properties = paddle.device.cuda.get_device_properties(device)

@@ -20,6 +20,7 @@ import measure_rare_class
 import measure_run
 import measure_speed
 import measure_weights
+import shared
 
 
 @pytest.mark.slow
@@ -127,17 +128,17 @@ def test_the_rare_class_is_measured_again(tmp_path, monkeypatch):
 
     def tool(name, *flags):
         monkeypatch.setattr(sys, "argv", [name, *flags])
-        parsed = runpy.run_path(str(measure_speed.ROOT / "tools" / name))["parse_args"]()
-        if name == "new_config.py":
+        parsed = runpy.run_path(str(shared.ROOT / "tools" / f"{name}.py"))["parse_args"]()
+        if name == "new_config":
             Path(parsed.save_path).write_text("# 3 lamp: 0.37 %\nloss:\n  weight: &weight [1.0, 2.5]\n  rest: 1\n")
-        elif name == "val.py":
+        elif name == "val":
             scores = {"mIoU": 0.5, "classes": {name: {"iou": 0.25} for name in measure_rare_class.CLASSES}}
             Path(parsed.save_dir).mkdir(exist_ok=True)
             Path(parsed.save_dir, "boundary.json").write_text(json.dumps(scores))
 
     monkeypatch.setattr(measure_rare_class, "tool", tool)
     monkeypatch.setattr(measure_rare_class, "IMAGES", 2)
-    monkeypatch.setattr(measure_rare_class, "PATH", tmp_path / "rare_class.json")
+    monkeypatch.setattr(shared, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", ["measure_rare_class.py", "--seeds", "1"])
     args = measure_rare_class.parse_args()
     for _ in range(2):
@@ -173,23 +174,23 @@ def test_speed_is_measured_by_the_tools(tmp_path, monkeypatch):
 
     def tool(name, *flags):
         monkeypatch.setattr(sys, "argv", [name, *flags])
-        parsed = runpy.run_path(str(measure_speed.ROOT / "tools" / name))["parse_args"]()
+        parsed = runpy.run_path(str(shared.ROOT / "tools" / f"{name}.py"))["parse_args"]()
         called.append(getattr(parsed, "subject", name))
-        if name == "benchmark.py":
+        if name == "benchmark":
             report = {"conditions": {"cores": "2"}, "figures": figures[parsed.subject]}
             Path(parsed.save_dir, f"{parsed.subject}.json").write_text(json.dumps(report))
 
     monkeypatch.setattr(measure_speed, "tool", tool)
     monkeypatch.setattr(measure_speed, "DOCS", tmp_path)
+    monkeypatch.setattr(shared, "RESULTS", tmp_path)
     monkeypatch.setattr("paddleseg_ext.cpu.is_amd_with_avx2", lambda: True)
     monkeypatch.setattr("paddleseg_ext.benchmarks.measuring.in_fresh_process", lambda *args: timing)
-    (tmp_path / "results").mkdir()
     monkeypatch.setattr(sys, "argv", ["measure_speed.py"])
     pytest.importorskip("torch")
     args = measure_speed.parse_args()
     measure_speed.main(args)
-    found = json.loads((tmp_path / "results" / "speed.json").read_text())
-    assert called == ["inference", "training", "mkl", "export.py", "streaming"]
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert called == ["inference", "training", "mkl", "export", "streaming"]
     assert found["inference"][-1]["network"] == "SANet-S in PyTorch"
     assert list(found["frameworks"]) == ["Paddle", "PyTorch"]
     assert found["summary"] == {"sanet_s_ms": 1000, "int8_times_as_fast": 1, "times_as_fast_as_pytorch": 1}

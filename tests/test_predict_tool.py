@@ -16,7 +16,7 @@ from PIL import Image
 from paddleseg_ext.builder import Builder, classes_of, load_config
 from paddleseg_ext.command import UserError
 from paddleseg_ext.deploy.drawing import Artist
-from paddleseg_ext.deploy.streaming import Lanes, restore_size, stream
+from paddleseg_ext.deploy.streaming import ExportedSegmenter, restore_size, stream
 from paddleseg_ext.deploy.video import predict_video
 from paddleseg_ext.segmenter import prepare
 
@@ -277,18 +277,20 @@ def test_stream_keeps_order_and_notes_failures(workers):
     assert str(summary).startswith("18 in ")
 
 
-def test_lanes_share_the_threads():
+def test_sessions_share_the_threads():
     opened = []
 
     def open_session(threads):
         opened.append(threads)
-        return lambda pictures: pictures
+        return lambda pictures: pictures[:, 0]
 
+    image = np.full((4, 6, 3), 7, np.uint8)
     for threads, workers, each in ((1, 1, 1), (3, 3, 1), (9, 4, 2)):
         opened.clear()
-        lanes = Lanes(open_session, threads)
-        assert lanes.workers == workers
-        assert lanes("an image") == lanes("an image") == "an image"
+        segmenter = ExportedSegmenter(T.Compose([]), open_session, threads)
+        assert segmenter.workers == workers
+        for _ in range(2):
+            np.testing.assert_array_equal(segmenter.predict(image), image[..., 0])
         assert opened == [each]  # one session for this thread, however often it calls
 
 

@@ -193,6 +193,7 @@ def test_plot_is_written(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("network", EVERY_NETWORK, ids=lambda network: network["type"])
 def test_every_network(tmp_path, network, capsys):
+    paddle.seed(0)
     write_dataset(tmp_path, count=2)
     flags = {"config": write_config(tmp_path, **network), "save_dir": tmp_path / "out", "input_size": [96, 64]}
     assert run_tool("receptive_field", image_path=tmp_path / "images", max_size=512, depth=1, **flags) == 0
@@ -207,6 +208,7 @@ def test_every_network(tmp_path, network, capsys):
 
 
 def test_sanet_stages_by_name_over_noise(tmp_path):
+    paddle.seed(0)  # in one of twenty networks the four channels of the stem are zero at the centre of such an input
     write_dataset(tmp_path, count=1)
     config = write_config(tmp_path, type="SANet", backbone={"type": "SANetEncoder", "base_channels": 4})
     stages = [

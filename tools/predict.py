@@ -102,7 +102,7 @@ def refuse_flags_of_exported(args):
 
 def exported_segmenter(args):
     from paddleseg_ext.deploy.runtimes import Deployment
-    from paddleseg_ext.deploy.streaming import ExportedSegmenter, Lanes
+    from paddleseg_ext.deploy.streaming import ExportedSegmenter
 
     if args.aug_pred or args.is_slide:
         raise UserError("--aug_pred and --is_slide need --backend paddle")
@@ -116,7 +116,7 @@ def exported_segmenter(args):
         return exported.session(args.backend, args.device, threads, args.precision or "float32")
 
     open_session(1)  # report what is wrong with it first
-    return ExportedSegmenter(exported.transforms, Lanes(open_session, args.threads))
+    return ExportedSegmenter(exported.transforms, open_session, args.threads)
 
 
 def make_artist(args, config):

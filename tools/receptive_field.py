@@ -44,6 +44,7 @@ def main(args):
     import paddle
     import paddle.nn.functional as F
     from paddleseg.utils import logger
+    from tqdm import trange
 
     from paddleseg_ext.analysis.feature_maps import map_shapes
     from paddleseg_ext.analysis.pictures import for_each_picture, list_pictures
@@ -75,7 +76,13 @@ def main(args):
     def add_picture(_, image):
         effective.add(F.interpolate(segmenter.preprocess(image)[0], size, mode="bilinear"))
 
-    status = for_each_picture(pictures, add_picture) if pictures else add_noise(effective, args, [1, channels, *size])
+    if pictures:
+        status = for_each_picture(pictures, add_picture)
+    else:
+        status = 0
+        paddle.seed(0)
+        for _ in trange(args.num_noise, unit="input"):
+            effective.add(paddle.randn([1, channels, *size]))
 
     os.makedirs(args.save_dir, exist_ok=True)
     report = {name: asdict(field) for name, field in fields.items()}
@@ -88,16 +95,6 @@ def main(args):
     write_whole(os.path.join(args.save_dir, "receptive_fields.json"), json.dumps(report, indent=2))
     print(f"Written: {args.save_dir}/receptive_fields.json and effective_<layer>.png")
     return status
-
-
-def add_noise(effective, args, shape):
-    import paddle
-    from tqdm import trange
-
-    paddle.seed(0)
-    for _ in trange(args.num_noise, unit="input"):
-        effective.add(paddle.randn(shape))
-    return 0
 
 
 def choose_layers(args, shapes):

@@ -34,6 +34,7 @@ def main(args):
     from paddleseg.core import evaluate
     from paddleseg.utils import utils
 
+    from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries, report_table, write_report
     from paddleseg_ext.builder import Builder, classes_of, find_run, load_config, load_network, set_data_format
     from paddleseg_ext.tables import text_table
 
@@ -48,20 +49,13 @@ def main(args):
     test_config.update(num_workers=args.num_workers, auc_roc=args.auc_roc)
     names = classes_of(config).names
     if args.boundary:
-        evaluate_with_boundaries(model, dataset, names, test_config, args)
+        report = evaluate_boundaries(model, dataset, names, args.boundary_widths, **test_config)
+        print(text_table(*report_table(report)))
+        print("Written:", *write_report(report, args.save_dir))
     else:
         _, _, iou, precision, _ = evaluate(model, dataset, **test_config)
         rows = [[name, f"{i:.4f}", f"{p:.4f}"] for name, i, p in zip(names, iou, precision)]
         print(text_table(["class", "iou", "precision"], rows))
-
-
-def evaluate_with_boundaries(model, dataset, names, test_config, args):
-    from paddleseg_ext.analysis.boundary_quality import evaluate_boundaries, report_table, write_report
-    from paddleseg_ext.tables import text_table
-
-    report = evaluate_boundaries(model, dataset, names, args.boundary_widths, **test_config)
-    print(text_table(*report_table(report)))
-    print("Written:", *write_report(report, args.save_dir))
 
 
 if __name__ == "__main__":

@@ -11,16 +11,15 @@ own, with PaddleSeg changed as little as its version needs.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
 import time
-from pathlib import Path
+
+from shared import write_result
 
 from paddleseg_ext.command import REPAIRS_SWITCH, run
 
-PATH = Path(__file__).parents[1] / "results" / "encnet_vs_stock.json"
 STOCK, OURS, MOVED = "ENCNet of PaddleSeg", "EncNet", "ENCNet from weights moved by a rounding"
 DTYPES = ("float32", "float64")
 CLASSES = 19
@@ -38,7 +37,6 @@ def parse_args():
 
 def main(args):
     from paddleseg_ext.benchmarks.measuring import conditions
-    from paddleseg_ext.files import write_whole
 
     networks = compare(args.size, args.batch, args.iters, args.threads)
     result = {
@@ -54,8 +52,8 @@ def main(args):
         },
         "networks": networks,
     }
-    write_whole(str(PATH), json.dumps(result, indent=1) + "\n")
-    print(f"Largest difference of a loss: {result['largest_difference']}\nWritten: {PATH}")
+    print(f"Largest difference of a loss: {result['largest_difference']}")
+    write_result("encnet_vs_stock", result)
 
 
 def compare(size: list[int], batch: int, iters: int, threads: int) -> dict[str, dict[str, dict]]:

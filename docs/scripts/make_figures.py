@@ -17,7 +17,7 @@ import re
 import sys
 from pathlib import Path
 
-from tables import RESULTS, TABLES
+from tables import ENCNET_RUNS, RESULTS, TABLES
 
 DOCS = Path(__file__).resolve().parents[1]
 PAGES = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md"), *DOCS.parent.glob("configs/*/*.md")]
@@ -26,11 +26,7 @@ FIGURE = re.compile(r"(<!-- figure: (\w+)((?:\.\w+)+)(?: (\S+))? -->)[^\n]*?(<!-
 CURVES = {  # image in docs/results: label and pattern of the results
     "sanet_camvid": {"our recipe": "sanet_s_adamw_seed?", "the authors' recipe": "sanet_s_seed?"},
     "sanet_camvid_long": {"our recipe, longer": "sanet_s_long_seed?"},
-    "encnet_camvid": {
-        "FCN of PaddleSeg": "fcn_seed?",
-        "EncNet without the SE loss": "encnet_no_se_seed?",
-        "EncNet": "encnet_seed?",
-    },
+    "encnet_camvid": ENCNET_RUNS,
 }
 
 

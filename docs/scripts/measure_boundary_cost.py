@@ -11,12 +11,11 @@ make_figures.py makes the table of docs/boundary_losses.md of them.
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
+
+from shared import ROOT, in_processor_time, write_result
 
 from paddleseg_ext.command import run
 
-ROOT = Path(__file__).resolve().parents[2]
 STEP = ROOT / "configs" / "boundary" / "sanet_s_camvid_320x240_2k.yml"
 LOSSES = ("BoundaryBCELoss", "BoundaryDoULoss", "ActiveBoundaryLoss", "ActiveBoundaryLoss-SciPy")
 
@@ -30,18 +29,9 @@ def parse_args():
     return parser.parse_args()
 
 
-def in_processor_time(measure, *args):
-    """What `measure` finds if its clock counts this process's seconds on a processor."""
-    import time
-
-    time.perf_counter = time.process_time
-    return measure(*args)
-
-
 def main(args):
     from paddleseg_ext.benchmarks import losses, training
     from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process
-    from paddleseg_ext.files import write_whole
 
     width, height = args.size
     costs = {
@@ -71,10 +61,7 @@ def main(args):
         "step": step,
         "losses": costs,
     }
-    path = ROOT / "docs" / "results" / f"boundary_cost_{width}x{height}.json"
-    path.parent.mkdir(exist_ok=True)
-    write_whole(str(path), json.dumps(result, indent=1) + "\n")
-    print(f"Written: {path}")
+    write_result(f"boundary_cost_{width}x{height}", result)
 
 
 if __name__ == "__main__":

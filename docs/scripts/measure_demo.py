@@ -9,7 +9,6 @@ make_figures.py puts the figures into the pages.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import resource
 import subprocess
@@ -18,12 +17,10 @@ import time
 from pathlib import Path
 
 import yaml
-from measure_run import best_score
+from shared import ROOT, best_score, value_of, write_result
 
 from paddleseg_ext.benchmarks.measuring import conditions
-from paddleseg_ext.files import write_whole
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "output" / "demo"
 COMMAND = ["make", "demo"]
 
@@ -41,21 +38,18 @@ def main() -> None:
         "machine": f"{where['processor']}, {where['cores']} cores",
         "load_average_at_the_start": where["load average at the start"],
     }
-    path = ROOT / "docs" / "results" / "demo.json"
-    write_whole(str(path), json.dumps(result, indent=1) + "\n")
-    print(f"Written: {path}")
+    write_result("demo", result)
 
 
 def of_run(run_dir: Path) -> dict:
     """What the folder of a finished demo says: how it was trained, and the score of its best model."""
     start = yaml.safe_load((run_dir / "run.yml").read_text())[-1]
-    command = start["command"].split()
     return {
         "command": " ".join(COMMAND),
         "stack": {name: importlib.metadata.version(name) for name in ("paddlepaddle", "paddleseg")},
-        "seed": int(command[command.index("--seed") + 1]),
+        "seed": int(value_of("--seed", start["command"].split())),
         "iterations": start["iterations"],
-        "val_mIoU": best_score(str(run_dir))["mIoU"],
+        "val_mIoU": best_score(run_dir)["mIoU"],
     }
 
 

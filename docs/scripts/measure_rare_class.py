@@ -15,11 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from measure_speed import tool
+from shared import tool, write_result
 
 from paddleseg_ext.command import run
 
-PATH = Path(__file__).resolve().parents[1] / "results" / "rare_class.json"
 CLASSES = ("sky", "house", "ground", "lamp")
 WIDTH, HEIGHT, IMAGES = 128, 96, 150
 
@@ -32,12 +31,9 @@ def parse_args():
 
 
 def main(args):
-    from paddleseg_ext.files import write_whole
-
     with tempfile.TemporaryDirectory() as folder:
         report = measure(Path(folder), str(args.iters), args.seeds)
-    write_whole(str(PATH), json.dumps(report, indent=2) + "\n")
-    print(f"Written: {PATH}")
+    write_result("rare_class", report)
 
 
 def measure(folder: Path, iters: str, seeds: list[int]) -> dict:
@@ -50,7 +46,7 @@ def measure(folder: Path, iters: str, seeds: list[int]) -> dict:
         cv2.imwrite(str(data / f"masks/{i:03d}.png"), label)
     (data / "classes.txt").write_text("\n".join(CLASSES) + "\n")
     crop = ("--crop_size", str(WIDTH), str(HEIGHT), "--batch_size", "4")
-    tool("new_config.py", "--dataset_root", str(data), "--save_path", str(proposed), "--iters", iters, *crop)
+    tool("new_config", "--dataset_root", str(data), "--save_path", str(proposed), "--iters", iters, *crop)
     text = proposed.read_text()
     none.write_text(re.sub(r"\n +weight: .*", "", text))
     rows = []
@@ -58,8 +54,8 @@ def measure(folder: Path, iters: str, seeds: list[int]) -> dict:
         for config in (none, proposed):
             save_dir = str(folder / f"{config.stem}_{seed}")
             flags = ("--config", str(config), "--device", "cpu", "--save_dir", save_dir)
-            tool("train.py", *flags, "--seed", str(seed), "--save_interval", iters)
-            tool("val.py", *flags, "--model_path", f"{save_dir}/iter_{iters}/model.pdparams", "--boundary")
+            tool("train", *flags, "--seed", str(seed), "--save_interval", iters)
+            tool("val", *flags, "--model_path", f"{save_dir}/iter_{iters}/model.pdparams", "--boundary")
             scores = json.loads(Path(save_dir, "boundary.json").read_text())
             iou = {name: scores["classes"][name]["iou"] for name in CLASSES}
             rows.append({"weights": config.stem, "seed": seed, "mIoU": scores["mIoU"], **iou})

@@ -11,18 +11,14 @@ documentation's tables and curves of them.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import statistics
 from pathlib import Path
 
 import yaml
-from measure_boundary_cost import in_processor_time
+from shared import RESULTS, best_score, in_processor_time, percent, value_of, write_result
 
 from paddleseg_ext.command import UserError, run
-
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "docs" / "results"
 
 
 def parse_args():
@@ -38,6 +34,7 @@ def main(args):
     from paddleseg_ext.benchmarks.measuring import conditions
     from paddleseg_ext.builder import load_config, load_network
     from paddleseg_ext.files import write_whole
+    from paddleseg_ext.training.curves import csv_text, read_scalars
 
     config_path = str(Path(args.run_dir) / "config.yml")
     config = load_config(config_path)
@@ -61,14 +58,8 @@ def main(args):
         "best_val_mIoU": best_score(args.run_dir, model),
         **{split: measure(network, config, split) for split in ("val", "test")},
     }
-    RESULTS.mkdir(exist_ok=True)
-    write_whole(str(RESULTS / f"{args.name}.json"), json.dumps(result, indent=1) + "\n")
-    write_curves(args.run_dir, RESULTS / f"{args.name}.csv")
-    print(f"Written: {RESULTS / args.name}.json and .csv")
-
-
-def value_of(flag: str, command: list[str]) -> str:
-    return command[command.index(flag) + 1]
+    write_whole(str(RESULTS / f"{args.name}.csv"), csv_text(read_scalars(args.run_dir)))
+    write_result(args.name, result)
 
 
 def measure(network, config, split: str) -> dict:
@@ -105,10 +96,6 @@ def presence(predicted, present) -> dict:
     return {"presence": {"average_precision": percent(precision), "prior": percent(prior)}}
 
 
-def percent(share: float) -> float:
-    return round(100 * float(share), 2)
-
-
 def seconds_per_step(config: str, device: str) -> float:
     """Of a training step, data included: the median of five, on a CPU of one thread's seconds on the processor."""
     from paddleseg_ext.benchmarks import training
@@ -117,21 +104,6 @@ def seconds_per_step(config: str, device: str) -> float:
     way = [in_processor_time] if device == "cpu" else []  # other programs add little to it
     steps = in_fresh_process(1, *way, training.measure, config, None, device, 1, 5)
     return statistics.median(map(sum, zip(*steps.values())))
-
-
-def best_score(run_dir: str, model: str = "model") -> dict:
-    """The best mIoU on the validation images during the training, and its iteration."""
-    newest = max(Path(run_dir).glob("iter_*/scores.json"), key=lambda path: int(path.parent.name.split("_")[1]))
-    score, iteration = json.loads(newest.read_text())[model]
-    return {"mIoU": percent(score), "iteration": iteration}
-
-
-def write_curves(run_dir: str, path: Path) -> None:
-    """The scalars that the training logged for VisualDL, a line an iteration."""
-    from paddleseg_ext.files import write_whole
-    from paddleseg_ext.training.curves import csv_text, read_scalars
-
-    write_whole(str(path), csv_text(read_scalars(run_dir)))
 
 
 if __name__ == "__main__":

@@ -12,16 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from shared import ROOT, tool, write_result
+
 from paddleseg_ext.command import UserError, run
 
-DOCS = Path(__file__).resolve().parents[1]
-ROOT = DOCS.parent
+DOCS = ROOT / "docs"
 RECIPE = "configs/sanet/sanet_s_camvid_320x240_2k.yml"
 STREET = "configs/sanet/sanet_s_street_256x128_500.yml"
 TWIN = "torch_sanet:SANetS"
@@ -43,13 +42,13 @@ def main(args):
     import torch  # noqa: F401  whoever lacks it should know at the start
 
     from paddleseg_ext.benchmarks.measuring import in_fresh_process
-    from paddleseg_ext.files import write_whole
+    from paddleseg_ext.cpu import is_amd_with_avx2
 
     step, threads, runs = [str(number) for number in args.step], str(args.threads), str(args.runs)
     with tempfile.TemporaryDirectory() as folder:
 
         def benchmark(subject: str, *flags: str) -> dict:
-            tool("benchmark.py", subject, *flags, "--threads", threads, "--save_dir", folder)
+            tool("benchmark", subject, *flags, "--threads", threads, "--save_dir", folder)
             return json.loads(Path(folder, f"{subject}.json").read_text())
 
         inference = benchmark(
@@ -63,12 +62,15 @@ def main(args):
             if "failed" in figure:
                 raise UserError(f"{figure['network']}, {figure['backend']}: {figure['failed']}")
         training = benchmark("training", "--config", RECIPE, "--synthetic", *step, "--runs", runs)
-        mkl = mkl_figures(benchmark, ["--config", RECIPE, "--synthetic", *step, "--rounds", "1", "--runs", "3"])
+        mkl = []
+        if is_amd_with_avx2():  # other processors' MKL has no choice
+            flags = ("--config", RECIPE, "--synthetic", *step, "--rounds", "1", "--runs", "3")
+            mkl = benchmark("mkl", *flags)["figures"]
         frameworks = {
             name: in_fresh_process(args.threads, measure, args.step, args.threads, args.runs)
             for name, measure in (("Paddle", paddle_step), ("PyTorch", torch_step))
         }
-        tool("export.py", "--config", STREET, "--fold_bn", "--onnx", "--save_dir", f"{folder}/street")
+        tool("export", "--config", STREET, "--fold_bn", "--onnx", "--save_dir", f"{folder}/street")
         streaming = benchmark("streaming", "--model_dir", f"{folder}/street", "--num_images", str(args.num_images))
         picture = Path(folder, "speed_accuracy.png")
         if picture.is_file():
@@ -84,20 +86,7 @@ def main(args):
         "streaming": streaming["figures"][0],
     }
     result["summary"] = summary(result)
-    path = DOCS / "results" / "speed.json"
-    write_whole(str(path), json.dumps(result, indent=1) + "\n")
-    print(f"Written: {path}")
-
-
-def tool(name: str, *flags: str) -> None:
-    subprocess.run([sys.executable, str(ROOT / "tools" / name), *flags], cwd=ROOT, check=True)
-
-
-def mkl_figures(benchmark, flags: list[str]) -> list[dict]:
-    """Empty on a processor whose MKL has no choice."""
-    from paddleseg_ext.cpu import is_amd_with_avx2
-
-    return benchmark("mkl", *flags)["figures"] if is_amd_with_avx2() else []
+    write_result("speed", result)
 
 
 def summary(result: dict) -> dict[str, float]:

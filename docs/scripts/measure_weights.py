@@ -14,17 +14,13 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from measure_run import best_score, percent
+from shared import RESULTS, best_score, percent, tool, write_result
 
 from paddleseg_ext.command import run
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "docs" / "results"
 SHOWN = 3  # images, spread over the validation set
 AVERAGED = 8  # images that effective receptive fields are averaged over
 LAYER = "decoder"  # whose effective receptive field is drawn
@@ -43,33 +39,31 @@ def main(args):
     from paddleseg_ext.analysis.pictures import validation_pictures
     from paddleseg_ext.benchmarks.measuring import conditions
     from paddleseg_ext.builder import find_run, load_config
-    from paddleseg_ext.files import write_whole
 
     config_path, weights = find_run(None, args.run_dir)
     config = load_config(config_path, opts=args.opts)
-    train_set = Path(config.train_dataset_cfg["dataset_root"]) / "train"
-    common = ["--model_path", args.run_dir, *(["--opts", *args.opts] if args.opts else [])]
+    train_set = Path(config.train_dataset_cfg["dataset_root"]).resolve() / "train"
+    common = ["--model_path", os.path.abspath(args.run_dir), *(["--opts", *args.opts] if args.opts else [])]
     with tempfile.TemporaryDirectory() as folder:
 
-        def tool(name: str, *flags: str) -> Path:
-            save_dir = Path(folder, name)
-            command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), "--save_dir", str(save_dir), *flags, *common]
-            subprocess.run(command, check=True)
-            return save_dir
+        def written(name: str, *flags: str) -> Path:
+            """The folder that a tool has filled."""
+            tool(name, "--save_dir", f"{folder}/{name}", *flags, *common)
+            return Path(folder, name)
 
         few = ["--num_eval", str(args.num_eval)] if args.num_eval else []
         int8 = ["--fold_bn", "--onnx", "--precision", "int8", "--image_path", str(train_set), *few]
-        exported = json.loads((tool("export", *int8) / "comparison.json").read_text())
-        boundaries = json.loads((tool("val", "--boundary", "--device", "cpu") / "boundary.json").read_text())
+        exported = json.loads((written("export", *int8) / "comparison.json").read_text())
+        boundaries = json.loads((written("val", "--boundary", "--device", "cpu") / "boundary.json").read_text())
         some = Path(folder, "some.txt")
         some.write_text("".join(f"{picture.path}\n" for picture in spread(validation_pictures(config), AVERAGED)))
-        fields = tool("receptive_field", "--depth", "1", "--device", "cpu", "--image_path", str(some))
+        fields = written("receptive_field", "--depth", "1", "--device", "cpu", "--image_path", str(some))
         shutil.copyfile(fields / f"effective_{LAYER}.png", RESULTS / f"{args.name}_receptive_field.png")
         fields = json.loads((fields / "receptive_fields.json").read_text())
     flags = f"--run_dir {os.path.basename(args.run_dir)} --name {args.name}"
     result = {
         "command": f"python docs/scripts/measure_weights.py {flags}",
-        "network": type_of(config),
+        "network": f"{config.model_cfg['type']}, {config.model_cfg['backbone']['type']}",
         "iteration": best_score(args.run_dir)["iteration"],
         "conditions": conditions("cpu", int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))),
         **of_export(exported),
@@ -81,13 +75,8 @@ def main(args):
         "accuracy": percent(boundaries["Acc"]),
         "receptive_field": {name: of_field(field) for name, field in fields.items()},
     }
-    write_whole(str(RESULTS / f"{args.name}.json"), json.dumps(result, indent=1) + "\n")
     draw_pictures(config, weights, RESULTS / f"{args.name}_val.jpg")
-    print(f"Written: {RESULTS / args.name}.json, _val.jpg and _receptive_field.png")
-
-
-def type_of(config) -> str:
-    return f"{config.model_cfg['type']}, {config.model_cfg['backbone']['type']}"
+    write_result(args.name, result)
 
 
 def of_export(report: dict) -> dict:

@@ -10,7 +10,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+from shared import RESULTS
+
+from paddleseg_ext.benchmarks.context import FORMATS
+
 LINKS = "../../docs/results"  # from configs/*/README.md
 SMALL_CLASSES = ("Pole", "SignSymbol", "Pedestrian", "Bicyclist")
 Row = list  # of label, seed and figures
@@ -19,6 +22,11 @@ Row = list  # of label, seed and figures
 def results(pattern: str) -> dict[str, dict]:
     """{name: result} of the files in docs/results that `pattern` matches."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{pattern}.json"))}
+
+
+def result(name: str) -> dict:
+    """What docs/results/`name`.json holds; empty if there is none."""
+    return results(name).get(name, {})
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence]) -> str:
@@ -48,6 +56,13 @@ def camvid_rows(label: str, pattern: str, figures: dict[str, Callable[[dict], fl
     return rows
 
 
+ENCNET_RUNS = {  # label: pattern of results
+    "FCN of PaddleSeg": "fcn_seed?",
+    "EncNet without the SE loss": "encnet_no_se_seed?",
+    "EncNet": "encnet_seed?",
+}
+
+
 def encnet_camvid() -> str:
     figures = {
         "val mIoU": lambda run: run["val"]["mIoU"],
@@ -55,12 +70,7 @@ def encnet_camvid() -> str:
         **{f"val {name}": lambda run, name=name: run["val"]["IoU"][name] for name in SMALL_CLASSES},
         "seconds a step": lambda run: run["seconds_per_step"],
     }
-    runs = {
-        "FCN of PaddleSeg": "fcn_seed?",
-        "EncNet without the SE loss": "encnet_no_se_seed?",
-        "EncNet": "encnet_seed?",
-    }
-    rows = [row for label, pattern in runs.items() for row in camvid_rows(label, pattern, figures)]
+    rows = [row for label, pattern in ENCNET_RUNS.items() for row in camvid_rows(label, pattern, figures)]
     return markdown(["", "seed", "iterations", *figures], rows)
 
 
@@ -75,26 +85,24 @@ def encnet_presence() -> str:
 
 
 def encnet_vs_stock() -> str:
-    found = results("encnet_vs_stock").get("encnet_vs_stock", {"networks": {}})
     shown = (0, 1, 2, 4, 9, 19)
     rows = [
         [
             name,
-            f"{cost['seconds_per_step']:.2f} s",
-            f"{cost['memory'] / 1e6:.0f} MB",
-            *(f"{cost['losses'][i]:.4f}" for i in shown),
+            f"{network['float32']['seconds_per_step']:.2f} s",
+            f"{network['float32']['memory'] / 1e6:.0f} MB",
+            *(f"{network['float32']['losses'][i]:.4f}" for i in shown),
         ]
-        for name, cost in ((name, network["float32"]) for name, network in found["networks"].items())
+        for name, network in result("encnet_vs_stock")["networks"].items()
     ]
     return markdown(["", "a step", "memory", *(f"loss {i + 1}" for i in shown)], rows)
 
 
 def encoding() -> str:
     """What benchmarks/encoding.py printed into its JSON."""
-    found = results("encoding").get("encoding", {"figures": []})
     rows = [
         [figure["what"], figure["whose"], f"{figure['seconds']:.3f} s", f"{figure['extra_memory'] / 1e6:.0f} MB"]
-        for figure in found["figures"]
+        for figure in result("encoding")["figures"]
     ]
     return markdown(["what", "whose", "time", "memory"], rows)
 
@@ -113,7 +121,7 @@ def sanet_camvid() -> str:
         "the authors' recipe": "sanet_s_seed?",
     }
     rows = [row for label, pattern in runs.items() for row in camvid_rows(label, pattern, figures)]
-    for reference in results("sanet_s_official").values():
+    if reference := result("sanet_s_official"):
         label = "the authors' recipe, network and code (PyTorch)"
         scores = [reference["val_mIoU"], reference["test_mIoU"]]
         rows += [[label, seed, reference["iterations"], *_scores(pair)] for seed, pair in enumerate(zip(*scores), 1)]
@@ -189,7 +197,7 @@ def speed() -> str:
             f"{figure['peak_memory'] / 1e6:.0f} MB",
             f"{figure['label_agreement']:.3%}" if "label_agreement" in figure else "",
         ]
-        for figure in _speed().get("inference", [])
+        for figure in result("speed")["inference"]
     ]
     columns = ["latency", "spread", "images/s", "multiply-adds", "peak memory", "labels equal"]
     return markdown(["network", "backend", *columns], rows)
@@ -198,7 +206,7 @@ def speed() -> str:
 def speed_summary(header: Sequence[str], names: dict[str, str]) -> str:
     """Each network by its fastest float32 backend, and with int8; `names` translates networks and backends."""
     networks: dict[str, dict[str, float]] = {}
-    for figure in _speed().get("inference", []):
+    for figure in result("speed")["inference"]:
         if figure["backend"] != "torch, as returned":
             networks.setdefault(figure["network"], {})[figure["backend"]] = 1e3 * figure["median"]
     rows = []
@@ -227,16 +235,14 @@ CHINESE = {
 
 
 def speed_conditions() -> str:
-    where = dict(_speed()["conditions"])
+    where = dict(result("speed")["conditions"])
     machine = f"{where.pop('processor')}, {where.pop('cores')} cores, {where.pop('threads')} threads"
     where.pop("device")
     return f"Conditions: {machine}; {', '.join(f'{key} {value}' for key, value in where.items())}.\n"
 
 
 def speed_training() -> str:
-    training = _speed().get("training")
-    if training is None:
-        return markdown([], [])
+    training = result("speed")["training"]
     parts = [name for name, part in training.items() if isinstance(part, dict)]
     cells = [f"{1e3 * training[p]['median']:.0f} ms ({training[p]['median'] / training['step']:.1%})" for p in parts]
     return markdown(["step", *parts], [[f"{1e3 * training['step']:.0f} ms", *cells]])
@@ -245,16 +251,16 @@ def speed_training() -> str:
 def speed_frameworks() -> str:
     rows = [
         [name, f"{1e3 * cost['median']:.0f} ms", f"{cost['peak_memory'] / 1e6:.0f} MB"]
-        for name, cost in _speed().get("frameworks", {}).items()
+        for name, cost in result("speed")["frameworks"].items()
     ]
     return markdown(["", "a step", "peak memory"], rows)
 
 
 def speed_mkl() -> str:
     """What `benchmark mkl` found in the run of speed.json, and on stack B."""
-    stack_b = results("mkl_stack_b").get("mkl_stack_b", {})
+    stack_b = result("mkl_stack_b")
     rows = []
-    for report, figures in ((_speed(), _speed().get("mkl", [])), (stack_b, stack_b.get("figures", []))):
+    for report, figures in ((result("speed"), result("speed")["mkl"]), (stack_b, stack_b.get("figures", []))):
         for figure in figures:
             ratio = figures[0]["seconds"] / figure["seconds"]
             paddle = report["conditions"]["paddlepaddle"]
@@ -263,20 +269,15 @@ def speed_mkl() -> str:
 
 
 def speed_streaming() -> str:
-    figure = _speed().get("streaming")
-    rates = figure and [figure["streaming"], figure["bare"]]
-    rows = [[*(f"{rate:.1f}" for rate in rates), f"{rates[0] / rates[1]:.2f}"]] if rates else []
-    return markdown(["a folder, images/s", "the network alone", "share"], rows)
-
-
-def _speed() -> dict:
-    return results("speed")["speed"]
+    rates = [result("speed")["streaming"][key] for key in ("streaming", "bare")]
+    row = [*(f"{rate:.1f}" for rate in rates), f"{rates[0] / rates[1]:.2f}"]
+    return markdown(["a folder, images/s", "the network alone", "share"], [row])
 
 
 def deployment() -> str:
     """What folding, export and int8 change in a trained SANet-S."""
-    found = results("sanet_s").get("sanet_s")
-    if found is None:
+    found = result("sanet_s")
+    if not found:
         return markdown([], [])
     int8 = found["int8"]
     rows = [
@@ -293,9 +294,7 @@ def deployment() -> str:
 
 def trained() -> str:
     """The scores of the best model of a trained SANet-S, boundaries by the pixels that they may be off."""
-    found = results("sanet_s").get("sanet_s")
-    if found is None:
-        return markdown([], [])
+    found = result("sanet_s")
     scores = {name: found["boundary"][key] for name, key in (("IoU", "boundary_iou"), ("F-score", "boundary_f_score"))}
     header = [f"boundary {name}, {width} px" for name in scores for width in scores[name]]
     row = [f"{score:.2f}" for by_width in scores.values() for score in by_width.values()]
@@ -305,9 +304,8 @@ def trained() -> str:
 
 def receptive_field() -> str:
     """Of the layers of a trained SANet-S that see a bounded part of the image, and of the others."""
-    found = results("sanet_s").get("sanet_s", {"receptive_field": {}})
     rows = []
-    for layer, field in found["receptive_field"].items():
+    for layer, field in result("sanet_s")["receptive_field"].items():
         sides = field["effective_sides"]
         size = "everything" if field["size"] is None else f"{field['size']} px"
         rows.append([layer, size, *(f"{sides[share]} px" for share in ("0.5", "0.95"))])
@@ -316,17 +314,18 @@ def receptive_field() -> str:
 
 def context_table() -> str:
     """What tools/context_table.py wrote into its JSON, but for the mIoU, which it has of trainings too short."""
-    modules = results("context_table").get("context_table", {"modules": []})["modules"]
-    forms = {"parameters, M": ".2f", "GFLOPs": ".3f", "ms": ".1f"}
-    columns = {f"{part}: {name}": form for part in ("module", "network") for name, form in forms.items()}
-    rows = [[row["context"], *(format(row[column], form) for column, form in columns.items())] for row in modules]
+    columns = {f"{part}: {name}": form for part in ("module", "network") for name, form in FORMATS.items()}
+    rows = [
+        [row["context"], *(format(row[column], form) for column, form in columns.items())]
+        for row in result("context_table")["modules"]
+    ]
     return markdown(["context", *columns], rows)
 
 
 def rare_class() -> str:
-    report = results("rare_class")["rare_class"]
-    scores = [name for name in report["runs"][0] if name not in ("weights", "seed")]
-    rows = [[run["weights"], run["seed"], *(f"{100 * run[name]:.1f}" for name in scores)] for run in report["runs"]]
+    runs = result("rare_class")["runs"]
+    scores = [name for name in runs[0] if name not in ("weights", "seed")]
+    rows = [[run["weights"], run["seed"], *(f"{100 * run[name]:.1f}" for name in scores)] for run in runs]
     return markdown(["weights", "seed", *scores], rows)
 
 

@@ -199,8 +199,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _mean(scores: np.ndarray) -> np.ndarray:
     """The mean over the classes that have a score (widths, K) -> (widths,); nan without any."""
-    has_score = ~np.isnan(scores)
-    return _ratio(np.where(has_score, scores, 0).sum(axis=1), has_score.sum(axis=1))
+    return _ratio(np.nansum(scores, axis=1), (~np.isnan(scores)).sum(axis=1))
 
 
 def _nan_to_none(value):

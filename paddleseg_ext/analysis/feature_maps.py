@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager
 
 import paddle
@@ -35,6 +35,21 @@ def visit_maps(model: nn.Layer, visit: Callable[[str, paddle.Tensor], paddle.Ten
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def run_with_maps(model: nn.Layer, x: paddle.Tensor, names: Collection[str] | None = None):
+    """What the network returns for the input `x`, and {name: map} of its maps or of those of these `names`."""
+    maps: dict[str, paddle.Tensor] = {}
+
+    def keep(name, value):
+        if names is not None and name not in names:
+            return None
+        maps.pop(name, None)  # a layer that runs again counts where it runs last
+        maps[name] = value
+        return value.clone()  # the network may work in place
+
+    with visit_maps(model, keep):
+        return model(x), maps
 
 
 @paddle.no_grad()

@@ -10,7 +10,7 @@ import paddle
 import paddle.nn.functional as F
 from paddleseg.core.infer import reverse_transform
 
-from paddleseg_ext.analysis.feature_maps import map_shapes, visit_maps
+from paddleseg_ext.analysis.feature_maps import map_shapes, run_with_maps, visit_maps
 from paddleseg_ext.command import UserError, nearest
 from paddleseg_ext.segmenter import Segmenter
 
@@ -102,15 +102,7 @@ def layer_shapes(segmenter: Segmenter) -> dict[str, list[int]]:
     """
     x, _ = segmenter.preprocess(np.zeros((256, 256, 3), np.uint8))
     x.stop_gradient = False
-    maps: dict[str, paddle.Tensor] = {}
-
-    def keep(name, value):
-        maps.pop(name, None)  # a layer that runs again counts where it runs last
-        maps[name] = value
-        return value.clone()  # the network may work in place
-
-    with visit_maps(segmenter.model, keep):
-        main = segmenter.model(x)[0]
+    (main, *_), maps = run_with_maps(segmenter.model, x)
     maps = {name: value for name, value in maps.items() if not value.stop_gradient}
     gradients = paddle.grad(main.sum(), list(maps.values()), allow_unused=True)
     return {name: value.shape for (name, value), gradient in zip(maps.items(), gradients) if gradient is not None}

@@ -32,8 +32,10 @@ def list_pictures(image_path: str, label_path: str | None = None, flag: str = "-
     """The images of `flag`, each once, with the labels that `--label_path` or the list itself names."""
     paths, folder = list_images(image_path, flag, outside=True)
     paths = [os.path.abspath(path) for path in dict.fromkeys(paths)]
-    from_list = folder is not None and os.path.isfile(image_path)
-    listed = _listed_labels(image_path) if from_list else {}
+    listed = {}
+    if folder is not None and os.path.isfile(image_path):  # a list
+        lines = read_images(image_path, outside=True)
+        listed = {os.path.abspath(image): os.path.abspath(label[0]) for image, *label in lines if label}
     names = _names(paths, image_path if os.path.isdir(image_path) else None)
 
     def label_of(path: str, name: Path) -> str | None:
@@ -88,12 +90,6 @@ def _pictures(names: dict[str, Path], labels: dict[str, str | None]) -> list[Pic
         Picture(path, (stems[path] if taken[stems[path]] == 1 else name).as_posix(), labels[path])
         for path, name in names.items()
     ]
-
-
-def _listed_labels(image_path: str) -> dict[str, str]:
-    """The labels of a list file, by image."""
-    lines = read_images(image_path, outside=True)
-    return {os.path.abspath(image): os.path.abspath(label[0]) for image, *label in lines if label}
 
 
 def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarray], None]) -> int:

@@ -18,7 +18,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from paddleseg_ext.analysis.feature_maps import map_shapes, visit_maps
+from paddleseg_ext.analysis.feature_maps import map_shapes, run_with_maps
 from paddleseg_ext.tables import text_table
 
 matplotlib.use("Agg")
@@ -140,7 +140,7 @@ def _axis_fields(
         if not open_ended:
             break
         x = _input(in_channels, (size, NARROW) if axis == 2 else (NARROW, size))
-        for name, output in _maps(model, open_ended, x).items():
+        for name, output in run_with_maps(model, x, open_ended)[1].items():
             if output.shape[axis] > shapes[name][axis]:  # else a pooled map of fixed size, which sees everything
                 fields[name] = _trace(output, x, axis, gap)
     return fields
@@ -200,7 +200,7 @@ class EffectiveFields:
         """Another input (1, C, H, W), as large as the others."""
         x = x.detach()
         x.stop_gradient = False
-        for name, output in _maps(self.model, self.names, x).items():
+        for name, output in run_with_maps(self.model, x, self.names)[1].items():
             row, column = output.shape[2] // 2, output.shape[3] // 2
             gradient = np.abs(_gradient(output[:, :, row, column], x))
             self._sums[name] = self._sums[name] + gradient.sum(axis=(0, 1), dtype=np.float64)
@@ -266,19 +266,6 @@ def plot_effective(path: str, name: str, shares: np.ndarray, centre: tuple[int, 
 def _input(channels: int, size: tuple[int, int]) -> paddle.Tensor:
     values = BASELINE * np.random.default_rng(1).uniform(0.5, 1.5, (1, channels, *size))
     return paddle.to_tensor(values, stop_gradient=False)
-
-
-def _maps(model: nn.Layer, names: list[str], x: paddle.Tensor) -> dict[str, paddle.Tensor]:
-    """The named maps of the network for an input."""
-    maps = {}
-
-    def keep(name, value):
-        if name in names:
-            maps[name] = value.clone()  # the network may go on in place
-
-    with visit_maps(model, keep):
-        model(x)
-    return maps
 
 
 def _gradient(outputs: paddle.Tensor, x: paddle.Tensor) -> np.ndarray:

@@ -118,24 +118,24 @@ class Entry:
 def make_entry(score: Score, image: np.ndarray, segmenter: Segmenter, classes: Classes, layer: str | None) -> Entry:
     """Everything the page shows of a BGR image (H, W, 3); no heat maps if `layer` is None."""
     predicted = segmenter.predict(image)
+    path, size = score.picture.label_path, (image.shape[0], image.shape[1])
+    label = None if path is None else classes.read_label(path, size)
     images = [photo("image", image)]
-    boundaries = [drawing("predicted boundary", cv2.cvtColor(grey(boundary_probability(segmenter, image)), GREY))]
-    if score.picture.label_path is not None:
-        height, width = image.shape[:2]
-        label = classes.read_label(score.picture.label_path, (height, width))
-        edge = label_boundary(label, classes.ignore_index)
+    if label is not None:
         images.append(drawing("label", colour_map(label, classes)))
-        boundaries.insert(0, drawing("boundary of the label", cv2.cvtColor(grey(edge), GREY)))
     images.append(drawing("prediction", colour_map(predicted, classes)))
-    if score.labelled:
+    if label is not None:
+        edge = label_boundary(label, classes.ignore_index)
         images.append(drawing("errors", error_map(image, predicted, label, classes)))
+        images.append(drawing("boundary of the label", cv2.cvtColor(grey(edge), GREY)))
+    images.append(drawing("predicted boundary", cv2.cvtColor(grey(boundary_probability(segmenter, image)), GREY)))
     heat_maps, heat_error = [], None
     try:
         heats = [] if layer is None else grad_cam(segmenter, image, layer)
         heat_maps = [photo(classes.names[h.class_index], heat_overlay(image, h.cam, h.cam.max())) for h in heats]
     except Exception as error:  # whatever a network that heat maps do not suit makes of it: the rest is still worth it
         heat_error = one_line(error)
-    return Entry(score, images + boundaries, heat_maps, heat_error)
+    return Entry(score, images, heat_maps, heat_error)
 
 
 def error_map(image: np.ndarray, predicted: np.ndarray, label: np.ndarray, classes: Classes) -> np.ndarray:

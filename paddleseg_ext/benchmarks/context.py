@@ -30,7 +30,7 @@ def compare(args: argparse.Namespace) -> list[dict]:
         name = " ".join(context.values())
         config = load_config(args.config, iters=args.iters, opts=args.opts)
         config.dic["model"]["context"] = context
-        paddle.seed(args.seed)
+        utils.set_seed(args.seed)
         builder = Builder(config)
         network = builder.model
         miou = train(builder, args, os.path.join(args.save_dir, name.replace(" ", "_"))) if args.iters else None
@@ -48,14 +48,9 @@ def compare(args: argparse.Namespace) -> list[dict]:
 
 def train(builder, args: argparse.Namespace, save_dir: str) -> float:
     """Train by the config and return the mIoU on its validation set in percent."""
-    import random
-
-    import numpy as np
     from paddleseg.core import evaluate
     from paddleseg.core import train as train_network
 
-    random.seed(args.seed)
-    np.random.seed(args.seed)
     train_network(
         builder.model,
         builder.train_dataset,

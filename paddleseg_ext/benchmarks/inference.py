@@ -12,13 +12,14 @@ import os
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from paddleseg_ext.benchmarks import measuring
 from paddleseg_ext.benchmarks.inference_report import WHAT_IS_TIMED, comparisons, plot, report_row
-from paddleseg_ext.benchmarks.networks import NETWORKS, build, stem
+from paddleseg_ext.benchmarks.networks import NETWORKS, build
 from paddleseg_ext.command import UserError, nearest, one_line
 
 BACKENDS = ("paddle", "inference", "inference:bfloat16", "inference:float16", "onnxruntime", "onnxruntime:int8")
@@ -71,10 +72,10 @@ def main(args: argparse.Namespace) -> None:
         figures.append(measured(about, function, threads, *job, args.device, protocol))
 
     for name, (height, width), norms in itertools.product(args.networks, sizes, args.batch_norms):
-        shape = [args.batch_size, 3, height, width]
-        folder = os.path.join(args.save_dir, "exported", f"{stem(name)}_{height}x{width}_{norms}")
+        shape, label = [args.batch_size, 3, height, width], Path(name).stem
+        folder = os.path.join(args.save_dir, "exported", f"{label}_{height}x{width}_{norms}")
         network = (name, shape, norms == "folded", folder)
-        about = {"network": stem(name), "size": f"{height}x{width}", "batch": args.batch_size, "batch norms": norms}
+        about = {"network": label, "size": f"{height}x{width}", "batch": args.batch_size, "batch norms": norms}
         about |= measuring.in_fresh_process(max(args.threads), prepare, *network, args.backends)
         for backend, threads in itertools.product(args.backends, args.threads):
             add({**about, "backend": backend}, threads, measure, *network, backend)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 RESNET101 = {"type": "ResNet101_vd", "output_stride": 8}
 # The `model` of a YAML, and the mIoU figures on Cityscapes val that are published for it, measured at `PUBLISHED_SIZE`
 # (SANet: the two of its paper's table, which does not say how they differ; others: PaddleSeg)
@@ -19,11 +17,6 @@ NETWORKS: dict[str, tuple[dict, tuple[float, ...]]] = {
 }
 PUBLISHED_SIZE = "1024x2048"
 CLASSES = 19
-
-
-def stem(name: str) -> str:
-    """A network's name in the report: that of its YAML file without folder and suffix, or as in `NETWORKS`."""
-    return os.path.splitext(os.path.basename(name))[0]
 
 
 def build(name: str):

@@ -43,11 +43,14 @@ def measure(args: argparse.Namespace) -> dict:
     from paddleseg.utils import visualize
 
     from paddleseg_ext.deploy.runtimes import Deployment
-    from paddleseg_ext.deploy.streaming import Artist, ExportedSegmenter, Lanes, predict_pictures
+    from paddleseg_ext.deploy.streaming import Artist, ExportedSegmenter, predict_pictures
 
     exported = Deployment(args.model_dir)
-    session = exported.session(args.backend, "cpu", args.threads, args.precision)
-    lanes = Lanes(lambda threads: exported.session(args.backend, "cpu", threads, args.precision), args.threads)
+
+    def open_session(threads):
+        return exported.session(args.backend, "cpu", threads, args.precision)
+
+    session = open_session(args.threads)
     artist = Artist(np.array(visualize.get_color_map_list(256), np.uint8).reshape(-1, 3)[:256])
     with tempfile.TemporaryDirectory() as folder:
         paths = [os.path.join(folder, f"{index:04}{args.suffix}") for index in range(args.num_images)]
@@ -56,7 +59,7 @@ def measure(args: argparse.Namespace) -> dict:
         prepared = exported.transforms({"img": paths[0]})["img"][None]
         half = max(1, args.num_images // 2)
         before = measuring.repeat(lambda: session(prepared), 3, half)
-        segmenter = ExportedSegmenter(exported.transforms, lanes)
+        segmenter = ExportedSegmenter(exported.transforms, open_session, args.threads)
         summary = predict_pictures(paths, folder, segmenter, artist, os.path.join(folder, "out"))
         after = measuring.repeat(lambda: session(prepared), 3, half)
     return {"bare": 2 / (before.mean + after.mean), "streaming": summary.done / summary.seconds}

@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 
-from paddleseg_ext.benchmarks.measuring import conditions, in_fresh_process, write_report
+from paddleseg_ext.benchmarks import measuring
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,15 +15,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="changes of the YAML")
     parser.add_argument("--num_images", type=int, help="of the validation set (default: all)")
     parser.add_argument("--runs", type=int, default=5, help="evaluations of each kind (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--save_dir", default="./output/benchmark", help="(default: %(default)s)")
+    measuring.add_flags(parser, threads=2)
 
 
 def main(args: argparse.Namespace) -> None:
     from paddleseg_ext.builder import load_config
 
     load_config(args.config, opts=args.opts)  # a wrong path or YAML is reported before the process starts
-    figure = in_fresh_process(args.threads, measure, args)
+    where = measuring.conditions("cpu", args.threads)
+    figure = measuring.in_fresh_process(args.threads, measure, args)
     row = {"config": args.config, "images": figure["images"]}
     for kind in ("plain", "watched"):
         row[f"{kind}, ms an image"] = f"{1e3 * figure[kind] / figure['images']:.0f}"
@@ -32,7 +32,7 @@ def main(args: argparse.Namespace) -> None:
         f"CPU time of this process, so that others on the machine count little. Medians of {args.runs} evaluations of "
         "each kind in turn, after one of each; the ratio is the median of those of neighbours."
     ]
-    write_report(args.save_dir, "watching", conditions("cpu", args.threads), [figure], [row], notes)
+    measuring.write_report(args.save_dir, "watching", where, [figure], [row], notes)
 
 
 def measure(args: argparse.Namespace) -> dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,9 +36,6 @@ class Comparison:
     def passed(self) -> bool:
         close = self.relative_difference is None or self.relative_difference <= RELATIVE_TOLERANCE
         return close and self.label_agreement + self.ties >= LABEL_TOLERANCE
-
-    def to_dict(self) -> dict:
-        return {**asdict(self), "passed": self.passed}
 
     def __str__(self):
         text = f"{self.what}: labels {self.label_agreement:.4%} equal"

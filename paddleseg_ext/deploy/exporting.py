@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import cv2
@@ -90,12 +91,17 @@ def export(
         for backend in ("inference", "onnxruntime") if onnx else ("inference",):
             comparisons.append(compare_backend(exported, backend, expected, pictures))
         require_passed(comparisons)
-        report["comparisons"] = [comparison.to_dict() for comparison in comparisons]
+        report["comparisons"] = [{**asdict(one), "passed": one.passed} for one in comparisons]
         if precisions:
             logits = exported
             if output_op != "none":
                 logits = write_folder(network, os.path.join(folder, "logits"), transforms, shape, "none", onnx)
-            report["precisions"] = judge_precisions(precisions, exported, logits, pictures, calibration, dataset)
+            if "int8" in precisions:
+                calibration = list(calibration)
+                for one in {exported, logits}:
+                    quantize(one, calibration)
+                exported.session("onnxruntime", precision="int8")(pictures[0])
+            report["precisions"] = [judge_precision(logits, one, pictures, dataset) for one in precisions]
         publish(whole, save_dir, report)
     return report
 
@@ -204,42 +210,17 @@ def write_folder(network, folder: str, transforms: list, shape: list, output_op:
     return deployment
 
 
-def judge_precisions(
-    precisions: Sequence[str],
-    exported: Deployment,
-    logits: Deployment,
-    pictures: Sequence[np.ndarray],
-    calibration: Iterable[np.ndarray],
-    dataset: paddle.io.Dataset | None,
-) -> list[dict]:
-    """What each of the precisions changes; "int8" writes ``model_int8.onnx`` first.
-
-    Args:
-        logits: the exported network without its last operation, to judge with; `exported` itself if it has none.
-    """
-    if "int8" in precisions:
-        calibration = list(calibration)
-        for one in (exported,) if logits is exported else (exported, logits):
-            quantize(one, calibration)
-        exported.session("onnxruntime", precision="int8")(pictures[0])
-    return [judge_precision(logits, one, pictures, dataset) for one in precisions]
-
-
 def publish(folder: str, save_dir: str, report: dict) -> None:
-    """Add the digests and ``comparison.json`` to an exported folder and move its files to `save_dir`."""
-    write_digests(folder)
-    write_whole(os.path.join(folder, "comparison.json"), json.dumps(report, indent=2))
-    for name in os.listdir(folder):
-        os.replace(os.path.join(folder, name), os.path.join(save_dir, name))
-
-
-def write_digests(folder: str) -> None:
-    """Note in ``deploy.yaml`` what `Deployment` compares the other files with."""
+    """Add to an exported folder the digests, with which `Deployment` compares its files, and ``comparison.json``, and
+    move all to `save_dir`."""
     path = os.path.join(folder, DESCRIPTION)
     description = read_yaml(path)
     others = sorted(name for name in os.listdir(folder) if name != DESCRIPTION)
     description["Deploy"]["sha256"] = {name: file_digest(os.path.join(folder, name)) for name in others}
     write_whole(path, yaml.safe_dump(description))
+    write_whole(os.path.join(folder, "comparison.json"), json.dumps(report, indent=2))
+    for name in os.listdir(folder):
+        os.replace(os.path.join(folder, name), os.path.join(save_dir, name))
 
 
 def write_onnx(deployment: Deployment) -> None:

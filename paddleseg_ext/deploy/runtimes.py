@@ -55,6 +55,8 @@ class Deployment:
         self._require_whole(self.params)
 
     def onnx_file(self, precision: str = "float32") -> str:
+        if precision not in ONNX_FILES:
+            raise UserError(f"--precision {precision}: ONNX Runtime has {' and '.join(ONNX_FILES)} here")
         path = os.path.join(self.folder, ONNX_FILES[precision])
         self._require_whole(path)
         return path
@@ -70,19 +72,17 @@ class Deployment:
         self, backend: str, device: str = "cpu", threads: int | None = None, precision: str = "float32"
     ) -> Session:
         """Open "inference" or "onnxruntime"; `threads` None is one for each core."""
-        session = self._open(backend, device, threads, precision)
-        session.input_shape = self.input_shape
-        return session
-
-    def _open(self, backend, device, threads, precision) -> Session:
+        session: Session
         if backend == "inference":
-            return InferenceSession(self.model, self.params, device, threads, precision)
-        if precision not in ONNX_FILES:
-            raise UserError(f"--precision {precision}: ONNX Runtime has {' and '.join(ONNX_FILES)} here")
-        path = self.onnx_file(precision)
-        session = OnnxSession(path, device, threads)
-        if session.metadata.get(PARAMS_MARK) != file_digest(self.params):
-            raise UserError(f"{path}: it was made from another network than {self.params}: export again with --onnx")
+            session = InferenceSession(self.model, self.params, device, threads, precision)
+        else:
+            path = self.onnx_file(precision)
+            session = OnnxSession(path, device, threads)
+            if session.metadata.get(PARAMS_MARK) != file_digest(self.params):
+                raise UserError(
+                    f"{path}: it was made from another network than {self.params}: export again with --onnx"
+                )
+        session.input_shape = self.input_shape
         return session
 
 

@@ -30,43 +30,29 @@ from paddleseg_ext.segmenter import Segmenter, prepare
 WORKERS = 4  # at most: each has its own copy of the network
 
 
-class Lanes:
-    """A session for each thread that calls, opened at its first call.
-
-    Args:
-        open_session: called with the number of threads that a session may use.
-        threads: of all sessions together; None is one for each core.
-    """
-
-    def __init__(self, open_session: Callable[[int], Callable], threads: int | None = None):
-        threads = threads or os.cpu_count() or 1
-        self.workers = min(threads, WORKERS)
-        self.open_session = functools.partial(open_session, threads // self.workers)
-        self.own = threading.local()
-
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        if not hasattr(self.own, "session"):
-            self.own.session = self.open_session()
-        return self.own.session(pictures)
-
-
 class ExportedSegmenter:
-    """An exported network that returns labels, in the shape of a `Segmenter`.
+    """An exported network that returns labels, in the shape of a `Segmenter`; each thread that calls has its session.
 
     Args:
         transforms: of `Deployment`.
-        network: from inputs (N, C, H, W) to labels (N, H, W).
+        open_session: called with the number of threads that a session may use; the session turns inputs (N, C, H, W)
+            into labels (N, H, W).
+        threads: of all sessions together; None is one for each core.
     """
 
-    def __init__(self, transforms: Compose, network: Lanes):
+    def __init__(self, transforms: Compose, open_session: Callable[[int], Callable], threads: int | None = None):
+        threads = threads or os.cpu_count() or 1
         self.transforms = transforms
-        self.network = network
-        self.workers = network.workers
+        self.workers = min(threads, WORKERS)
+        self._open_session = functools.partial(open_session, threads // self.workers)
+        self._own = threading.local()
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """The predicted classes (H, W), uint8, of a BGR image (H, W, 3)."""
+        if not hasattr(self._own, "session"):
+            self._own.session = self._open_session()
         data = prepare(image, self.transforms)
-        return restore_size(self.network(data["img"][None])[0], data["trans_info"])
+        return restore_size(self._own.session(data["img"][None])[0], data["trans_info"])
 
 
 @dataclass

@@ -97,12 +97,6 @@ def variant(names: Collection[str]) -> str:
     return VARIANTS.get(blocks, f"a SANet with {blocks} blocks")
 
 
-def part_of(name: str) -> str:
-    """The part of the network that a parameter (our name) belongs to: a stage of the encoder, the context, ..."""
-    first, *others = name.split(".")
-    return f"encoder {others[0]}" if first == "backbone" else first
-
-
 @dataclass
 class Coverage:
     """What of a network a checkpoint covers; a problem is one line about one parameter."""
@@ -115,7 +109,10 @@ class Coverage:
     classes: tuple[int, int] | None = None  # of the file and of the network, where they do not fit
 
     def add(self, name: str, column: str, note: str = "") -> None:
-        self.parts.setdefault(part_of(name), Counter())[column] += 1
+        part, *others = name.split(".")
+        if part == "backbone":
+            part = f"encoder {others[0]}"  # a stage of it
+        self.parts.setdefault(part, Counter())[column] += 1
         if column != "matched":
             self.problems.append(f"{column}: {name} {note}".rstrip())
 
