@@ -40,17 +40,16 @@ def register() -> None:
 
 
 def __getattr__(name: str):
-    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
-        return importlib.import_module(f"{__name__}.{name}")
-    if name.startswith("_") and name != "__all__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    register()
-    modules = [importlib.import_module(f"{__name__}.{module}") for module in _PUBLIC]
-    if name == "__all__":
-        return sorted(public for module in modules for public in module.__all__)
-    for module in modules:
-        if name in module.__all__:
-            return getattr(module, name)
+    if name == "__all__" or not name.startswith("_"):
+        if find_spec(f"{__name__}.{name}"):
+            return importlib.import_module(f"{__name__}.{name}")
+        register()
+        modules = [importlib.import_module(f"{__name__}.{module}") for module in _PUBLIC]
+        public = {public: module for module in modules for public in module.__all__}
+        if name == "__all__":
+            return sorted(public)
+        if name in public:
+            return getattr(public[name], name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

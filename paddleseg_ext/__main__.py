@@ -42,14 +42,12 @@ def main() -> None:
     if args.repairs is not None:
         os.environ[REPAIRS_SWITCH] = args.repairs
     _register_in_children()
+    sys.argv = args.module or args.script
     if args.module:
-        sys.argv = args.module
         runpy.run_module(args.module[0], run_name="__main__", alter_sys=True)
     else:
-        script = args.script[0]
-        sys.argv = args.script
-        sys.path[0] = os.path.dirname(os.path.abspath(script))
-        runpy.run_path(script, run_name="__main__")
+        sys.path[0] = os.path.dirname(os.path.abspath(args.script[0]))
+        runpy.run_path(args.script[0], run_name="__main__")
 
 
 def _register_in_children() -> None:

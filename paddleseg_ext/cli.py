@@ -21,8 +21,7 @@ def resource_dir(name: str) -> Path:
 
 def scripts() -> dict:
     """Every script's name and file."""
-    tools = {path.stem: path for path in sorted(resource_dir("tools").glob("*.py")) if path.stem != "__init__"}
-    return {"doctor": PACKAGE / "doctor.py", **tools}
+    return {path.stem: path for path in [PACKAGE / "doctor.py", *sorted(resource_dir("tools").glob("*.py"))]}
 
 
 def usage() -> str:

@@ -129,16 +129,15 @@ def test_recipes(path, mixed_precision):
 
 @pytest.mark.slow
 def test_recipes_with_large_crops(mixed_precision):
-    """At 1024x1024, one recipe for each set of losses, with class weights or without."""
-    crops = {path: [int(side) for side in re.search(r"_(\d+)x(\d+)_", path.stem).groups()] for path in RECIPES}
-    found = {}
-    for path in sorted(RECIPES, key=lambda path: -np.prod(crops[path])):
-        if max(crops[path]) >= 480:
+    """At 1024x1024, recipes that have all losses of those with large crops, with class weights and without."""
+    checked = set()
+    for path in RECIPES:  # those of PaddleSeg's networks, whose losses nobody else protects, come first
+        if max(map(int, re.search(r"_(\d+)x(\d+)_", path.stem).groups())) >= 512:
             types = load_config(str(path)).loss_cfg["types"]
-            parts = [part for loss in types for part in loss.get("losses", [loss])]
-            found.setdefault(frozenset((part["type"], "weight" in part) for part in parts), path)
-    for path in found.values():
-        check_recipe(path, 1024, 1, mixed_precision)
+            losses = {(part["type"], "weight" in part) for loss in types for part in loss.get("losses", [loss])}
+            if losses - checked:
+                check_recipe(path, 1024, 1, mixed_precision)
+            checked |= losses
 
 
 def test_the_imitation_shows_what_mixed_precision_breaks(mixed_precision):

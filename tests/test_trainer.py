@@ -22,7 +22,7 @@ from paddleseg.core import train
 from picture_support import NUM_CLASSES, write_dataset
 from process_support import start, survivors, tool
 
-from paddleseg_ext.checkpoints import missing_files, newest_checkpoint
+from paddleseg_ext.checkpoints import iteration_of, missing_files, newest_checkpoint
 from paddleseg_ext.command import UserError
 from paddleseg_ext.files import replacing
 from paddleseg_ext.host.trainer import SCORES, ResumedSampler, SeededSamples, TrainingRun
@@ -174,8 +174,9 @@ def write_checkpoint(folder, scores=None, value=1.0, files=("model.pdparams", "m
     return folder
 
 
-def resumed(checkpoint, start_iter):
-    return TrainingRun(Noise(), {"types": [], "coef": []}, str(checkpoint.parent), str(checkpoint), start_iter)
+def resumed(checkpoint, start_iter, save_dir=None):
+    losses = {"types": [], "coef": []}
+    return TrainingRun(Noise(), losses, str(save_dir or checkpoint.parent), str(checkpoint), start_iter)
 
 
 def test_best_scores_are_restored(tmp_path):
@@ -193,17 +194,13 @@ def test_a_best_model_that_was_not_copied_any_more(tmp_path):
     assert paddle.load(str(tmp_path / "best_model/model.pdparams"))["w"].numpy().tolist() == [2, 2]
 
 
-def moved(checkpoint, start_iter, save_dir):
-    return TrainingRun(Noise(), {"types": [], "coef": []}, str(save_dir), str(checkpoint), start_iter)
-
-
 def test_the_best_model_moves_to_the_folder_of_the_resumed_run(tmp_path):
     old = tmp_path / "old"
     write_checkpoint(old / "best_model", value=1.0)
     checkpoint = write_checkpoint(old / "iter_20", {"model": [0.5, 10]}, value=2.0)
 
     def best_of(save_dir):
-        run = moved(checkpoint, 20, save_dir)
+        run = resumed(checkpoint, 20, save_dir)
         path = save_dir / "best_model" / "model.pdparams"
         return run.best["model"], paddle.load(str(path))["w"].numpy()[0] if path.is_file() else None
 
@@ -432,20 +429,23 @@ def wait_for(condition, seconds=10):
 def test_killed_at_any_moment_the_run_ends_as_if_it_had_not_been(config, uninterrupted, tmp_path, record_property):
     kills, rng = 5, np.random.default_rng(1)
     expected_log, expected = uninterrupted
-    output, resume, seen = tmp_path / "output", ("--overwrite",), {}
+    output, resume, done, seen = tmp_path / "output", ("--overwrite",), 0, {}
     for number in range(kills):
         log = tmp_path / f"log{number}.txt"
         log.touch()
         run = start(log, *training(config, output, *resume))
-        while "iter: " not in log.read_text() and run.is_alive():
+        iteration = done + rng.integers(1, 7)  # on a busy machine seconds alone would end before the first checkpoint
+        while f"iter: {iteration}/" not in log.read_text() and run.is_alive():
             time.sleep(0.02)
-        time.sleep(rng.uniform(0, 1.2))
+        time.sleep(rng.uniform(0, 0.6))
         run.kill()
         run.join()
         assert wait_for(lambda: not survivors(run)), "data workers outlive the trainer"  # noqa: B023
         seen.update(losses(log.read_text()))
-        if output.is_dir() and newest_checkpoint(str(output), use_ema=True):
-            resume = ("--resume_model", output)
+        checkpoint = newest_checkpoint(str(output), use_ema=True) if output.is_dir() else None
+        if checkpoint:
+            resume, done = ("--resume_model", output), iteration_of(checkpoint)
+    assert done > 0, "no run was resumed"
     told = tool(tmp_path, *training(config, output, *resume))
     seen.update(losses(told))
     assert seen == losses(expected_log)

@@ -10,17 +10,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = os.path.dirname(HERE)
 
 
-def _install_hook():
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("paddleseg_ext_autoload", os.path.join(PACKAGE, "autoload.py"))
-    assert spec is not None and spec.loader is not None  # as for every path that ends in .py
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["paddleseg_ext_autoload"] = module
-    spec.loader.exec_module(module)
-    module.install()
+def _wait_for_paddleseg():
+    if os.environ.get("PADDLESEG_EXT_AUTOLOAD") == "0":
+        return
     if os.path.dirname(PACKAGE) not in sys.path:  # a checkout that is not installed
         sys.path.append(os.path.dirname(PACKAGE))
+    import paddleseg_ext  # noqa: F401  waits for PaddleSeg by itself
 
 
 def _run_the_next():
@@ -34,5 +29,5 @@ def _run_the_next():
         spec.loader.exec_module(module)
 
 
-_install_hook()
+_wait_for_paddleseg()
 _run_the_next()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import paddle
 from paddleseg.core import train
-from paddleseg.utils import logger, utils
+from paddleseg.utils import init_ema_params, logger, utils
 
 from paddleseg_ext.checkpoints import newest_checkpoint, numbered_checkpoints
 from paddleseg_ext.command import UserError, one_line
@@ -40,17 +40,15 @@ _STATES_WITHOUT_SCORES = "                states_dict = {\n"  # of PaddleSeg 2.9
 )
 def checkpoints_without_evaluation():
     evaluated = "val_dataset is not None and "
+    saves = [
+        f"paddle.save({states},\n{indent}os.path.join(cur"
+        for states, indent in (("states_dict", " " * 28), ("ema_states_dict", " " * 24))
+    ]
     rewrite(
         train,
         (_STATES_WITHOUT_SCORES, f"                states_dict = {evaluated}{{\n"),
         ("ema_states_dict = {\n", f"ema_states_dict = {evaluated}{{\n"),
-        *(
-            (
-                f"paddle.save({states},\n{indent}os.path.join(cur",
-                f"{evaluated}paddle.save({states},\n{indent}os.path.join(cur",
-            )
-            for states, indent in (("states_dict", " " * 28), ("ema_states_dict", " " * 24))
-        ),
+        *((save, evaluated + save) for save in saves),
     )
 
 
@@ -60,6 +58,10 @@ def checkpoints_without_evaluation():
     "not fixed in develop of October 2024 (core/train.py)",
 )
 def training_run():
+    def remember_seed(original, seed=None):
+        TrainingRun.seed = seed
+        original(seed)
+
     # the trainer keeps the batch sampler, the best score and the losses in local variables, out of reach of a wrapper
     rewrite(
         train,
@@ -89,7 +91,7 @@ def training_run():
             "                run.save_scores(current_save_dir, locals()); paddle.save(optimizer.state_dict(),",
         ),
     )
-    wrap(utils, "set_seed", _remember_seed)
+    wrap(utils, "set_seed", remember_seed)
 
 
 @repair(
@@ -138,11 +140,6 @@ def _misfit(compute, logits_list, labels, edges, losses: dict, error: Exception)
 
 def _shape(value) -> str:
     return str(list(value.shape)) if hasattr(value, "shape") else f"({', '.join(map(_shape, value))})"
-
-
-def _remember_seed(original, seed=None):
-    TrainingRun.seed = seed
-    original(seed)
 
 
 class TrainingRun:
@@ -214,21 +211,17 @@ class TrainingRun:
         Raises:
             UserError: the checkpoint's averaged weights are not those of this network.
         """
-        from paddleseg.utils import init_ema_params, logger
-
         from paddleseg_ext.builder import load_weights
 
-        if self.resume_model is None:
-            init_ema_params(ema_model, model)
-            return
-        path = os.path.join(self.resume_model, "ema_model.pdparams")
-        if os.path.isfile(path):
+        path = self.resume_model and os.path.join(self.resume_model, "ema_model.pdparams")
+        if path and os.path.isfile(path):
             load_weights(ema_model, path)
-        else:
+            return
+        if path:
             logger.warning(
                 f"{path}: there is no such file: the average begins again with the weights of this checkpoint"
             )
-            init_ema_params(ema_model, model)
+        init_ema_params(ema_model, model)
 
     def watched(self, writer, model: paddle.nn.Layer):
         """VisualDL's `writer`, or on the first device what shows more through it."""
@@ -272,31 +265,29 @@ class TrainingRun:
         Raises:
             UserError: it is not finite; names the loss, the iteration and the images. Nothing was saved since.
         """
-        self.iteration = iteration
-        value = float(loss)
+        self.iteration, value = iteration, float(loss)
+        self._seed_network(iteration)
         if math.isfinite(value):
             self.skipped_steps, self.last_loss = 0, value
-        else:
-            self.skipped_steps += 1
-            types, each = self.losses["types"], [float(one) for one in loss_list]
-            worst = next((i for i, one in enumerate(each) if not math.isfinite(one)), None)
-            name = "the sum of the losses"
-            if worst is not None:
-                name = type(types[worst]).__name__ if len(types) == len(each) else "the network's own loss"
-                name += f" (number {worst + 1} of {len(each)})"
-                value = each[worst]
-            message = f"iteration {iteration}: {name} is {value}; its images: {', '.join(self._pictures(iteration))}"
-            if not scaled:
-                raise UserError(f"{message}; lower the learning rate, or resume from the last checkpoint")
-            if self.skipped_steps == MAX_SKIPPED_STEPS:
-                raise UserError(
-                    f"{message}; so were the {MAX_SKIPPED_STEPS - 1} before it: lower the learning rate, resume from "
-                    "the last checkpoint, or train with --precision fp32"
-                )
-            logger.warning(f"{message}; the gradient scaler skips this step")
-            value = self.last_loss
-        self._seed_network(iteration)
-        return value
+            return value
+        self.skipped_steps += 1
+        types, each = self.losses["types"], [float(one) for one in loss_list]
+        worst = next((i for i, one in enumerate(each) if not math.isfinite(one)), None)
+        name = "the sum of the losses"
+        if worst is not None:
+            name = type(types[worst]).__name__ if len(types) == len(each) else "the network's own loss"
+            name += f" (number {worst + 1} of {len(each)})"
+            value = each[worst]
+        message = f"iteration {iteration}: {name} is {value}; its images: {', '.join(self._pictures(iteration))}"
+        if not scaled:
+            raise UserError(f"{message}; lower the learning rate, or resume from the last checkpoint")
+        if self.skipped_steps == MAX_SKIPPED_STEPS:
+            raise UserError(
+                f"{message}; so were the {MAX_SKIPPED_STEPS - 1} before it: lower the learning rate, resume from "
+                "the last checkpoint, or train with --precision fp32"
+            )
+        logger.warning(f"{message}; the gradient scaler skips this step")
+        return self.last_loss
 
     def start_checkpoint(self, folder: str) -> None:
         """Delete the optimiser state of an earlier run, which beside new weights would pass for a whole checkpoint."""
@@ -315,7 +306,7 @@ class TrainingRun:
     def _seed_network(self, iteration: int) -> None:
         """With a seed, what layers draw (dropout) depends on the iteration, not on what was drawn before."""
         if self.seed is not None:
-            paddle.seed(int(_generator(self.seed, iteration, self.rank).integers(2**31)))
+            paddle.seed(int(np.random.default_rng((self.seed, iteration, self.rank)).integers(2**31)))
 
     def _pictures(self, iteration: int) -> list[str]:
         files = getattr(self.samples.dataset, "file_list", None)
@@ -365,7 +356,7 @@ class SeededSamples(paddle.io.Dataset):
     def __getitem__(self, number: int):
         epoch, index = divmod(number, len(self.dataset))
         if self.seed is not None:
-            generator = _generator(self.seed, epoch, index)
+            generator = np.random.default_rng((self.seed, epoch, index))
             random.seed(int(generator.integers(2**32)))
             np.random.seed(int(generator.integers(2**32)))
         return self.dataset[index]
@@ -396,10 +387,6 @@ class ResumedSampler(paddle.io.DistributedBatchSampler):
 def best_score(checkpoint: str | None) -> tuple[float, int]:
     """The best mIoU of a run until `checkpoint` and its iteration; negative if it was never evaluated."""
     return (_read_scores(checkpoint) if checkpoint else {}).get("model", (-1.0, -1))
-
-
-def _generator(*numbers: int) -> np.random.Generator:
-    return np.random.default_rng(numbers)
 
 
 def _read_scores(checkpoint: str) -> dict[str, tuple[float, int]]:

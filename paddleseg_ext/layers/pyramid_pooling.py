@@ -10,7 +10,7 @@ They are registered in MODELS, since PaddleSeg has no manager for layers, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import paddle
 from paddle import nn
@@ -25,6 +25,18 @@ POOLS = ((5, 2), (9, 4), (17, 8))  # kernel and stride
 def average_pool(kernel: tuple[int, int], stride: tuple[int, int]) -> nn.AvgPool2D:
     """Average pooling that counts the zero padding in its mean: PyTorch's default, not Paddle's."""
     return nn.AvgPool2D(kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2), exclusive=False)
+
+
+def asymmetric_pooling(
+    in_channels: int, out_channels: int, kernel: int, stride: int, kernels: Sequence[tuple[int, int]] = ((3, 3), (3, 3))
+) -> nn.Sequential:
+    """Pools along the width, convolves, pools along the height, convolves; `kernels` are those of the convolutions."""
+    return nn.Sequential(
+        average_pool((1, kernel), (1, stride)),
+        bn_relu_conv(in_channels, out_channels, kernels[0]),
+        average_pool((kernel, 1), (stride, 1)),
+        bn_relu_conv(out_channels, out_channels, kernels[1]),
+    )
 
 
 class ContextModule(nn.Layer):
@@ -75,31 +87,35 @@ class APPPM(ContextModule):
     def __init__(self, in_channels: int = 512, branch_channels: int = 128, out_channels: int = 128):
         super().__init__(in_channels, branch_channels, out_channels, num_maps=len(POOLS))
         for n, (kernel, stride) in enumerate(POOLS, start=1):
-            branch = nn.Sequential(
-                average_pool((1, kernel), (1, stride)),
-                bn_relu_conv(in_channels, branch_channels, 3),
-                average_pool((kernel, 1), (stride, 1)),
-                bn_relu_conv(branch_channels, branch_channels, 3),
-            )
-            self.add_sublayer(f"branch{n}", branch)
+            self.add_sublayer(f"branch{n}", asymmetric_pooling(in_channels, branch_channels, kernel, stride))
         init_convolutions(self)
 
     def pyramid(self, x, point):
         return [self.branch1(x), self.branch2(x), self.branch3(x)]
 
 
-class _CascadedPooling(ContextModule):
-    """Square pooling; each branch adds the result of the one before, the first that of the 1×1 branch."""
+@manager.MODELS.add_component
+class DAPPM(ContextModule):
+    """The deep aggregation pyramid of DDRNet (https://arxiv.org/abs/2101.06085) as SANet's authors draw it.
 
-    def __init__(self, in_channels, branch_channels, out_channels, pools, fusion=None):
-        super().__init__(in_channels, branch_channels, out_channels, len(pools), fusion)
+    Square pooling; each branch adds the result of the one before, the first that of the 1×1 branch. The shortcut is
+    added. Unlike DDRNet's, the global branch stands outside the cascade. Arguments and shapes are those of
+    `ContextModule`.
+    """
+
+    pools: tuple[tuple[int, int], ...] = POOLS
+    adds_shortcut = True  # False: bi-attention
+
+    def __init__(self, in_channels: int = 512, branch_channels: int = 128, out_channels: int = 128):
+        fusion = paddle.add if self.adds_shortcut else None
+        super().__init__(in_channels, branch_channels, out_channels, len(self.pools), fusion)
         self.pooled = nn.LayerList(
             nn.Sequential(
                 average_pool((kernel, kernel), (stride, stride)), bn_relu_conv(in_channels, branch_channels, 1)
             )
-            for kernel, stride in pools
+            for kernel, stride in self.pools
         )
-        self.process = nn.LayerList(bn_relu_conv(branch_channels, branch_channels, 3) for _ in pools)
+        self.process = nn.LayerList(bn_relu_conv(branch_channels, branch_channels, 3) for _ in self.pools)
         init_convolutions(self)
 
     def pyramid(self, x, point):
@@ -110,30 +126,18 @@ class _CascadedPooling(ContextModule):
 
 
 @manager.MODELS.add_component
-class DAPPM(_CascadedPooling):
-    """The deep aggregation pyramid of DDRNet (https://arxiv.org/abs/2101.06085) as SANet's authors draw it.
-
-    The shortcut is added. Unlike DDRNet's, the global branch stands outside the cascade. Arguments and shapes are
-    those of `ContextModule`.
-    """
-
-    def __init__(self, in_channels: int = 512, branch_channels: int = 128, out_channels: int = 128):
-        super().__init__(in_channels, branch_channels, out_channels, POOLS, fusion=paddle.add)
-
-
-@manager.MODELS.add_component
-class SlimDAPPM(_CascadedPooling):
+class SlimDAPPM(DAPPM):
     """`DAPPM` without its largest pooling, and with bi-attention for the shortcut; the same arguments."""
 
-    def __init__(self, in_channels: int = 512, branch_channels: int = 128, out_channels: int = 128):
-        super().__init__(in_channels, branch_channels, out_channels, POOLS[:2])
+    pools = POOLS[:2]
+    adds_shortcut = False
 
 
 TAB_FORMS = {"3x3": None, "3x3_3x3": ((3, 3), (3, 3)), "1x3_3x1": ((1, 3), (3, 1)), "3x1_1x3": ((3, 1), (1, 3))}
 
 
 def asymmetric_pooling_block(in_channels: int, out_channels: int, form: str) -> nn.Sequential:
-    """TAB: halves the width, convolves, halves the height, convolves; the form "3x3" halves both, convolves once.
+    """TAB: `asymmetric_pooling` to half the sides; the form "3x3" halves both at once and convolves once.
 
     Raises:
         ValueError: a `form` that is not in `TAB_FORMS`.
@@ -143,13 +147,7 @@ def asymmetric_pooling_block(in_channels: int, out_channels: int, form: str) -> 
     kernels = TAB_FORMS[form]
     if kernels is None:
         return nn.Sequential(average_pool((5, 5), (2, 2)), bn_relu_conv(in_channels, out_channels, 3))
-    first, second = kernels
-    return nn.Sequential(
-        average_pool((1, 5), (1, 2)),
-        bn_relu_conv(in_channels, out_channels, first),
-        average_pool((5, 1), (2, 1)),
-        bn_relu_conv(out_channels, out_channels, second),
-    )
+    return asymmetric_pooling(in_channels, out_channels, 5, 2, kernels)
 
 
 @manager.MODELS.add_component

@@ -44,12 +44,7 @@ def losses_in_float32(logits_list: list, losses: dict, data: dict) -> list[paddl
                 "labels: make it the loss of its own output"
             )
     edges = data["edge"].astype("int64") if "edge" in data else None
-    return loss_computation(
-        logits_list=[_in_float32(logits) for logits in logits_list],
-        labels=data["label"].astype("int64"),
-        edges=edges,
-        losses=losses,
-    )
+    return loss_computation(_in_float32(logits_list), data["label"].astype("int64"), edges, losses)
 
 
 def _in_float32(logits):

@@ -156,15 +156,8 @@ class Bottleneck(nn.Layer):
 def residual_stage(in_channels: int, out_channels: int, num_blocks: int, stride: int) -> nn.Sequential:
     """Basic blocks, the first with the stride, the last without its ReLU."""
     return nn.Sequential(
-        *(
-            BasicBlock(
-                in_channels if i == 0 else out_channels,
-                out_channels,
-                stride if i == 0 else 1,
-                last_relu=i < num_blocks - 1,
-            )
-            for i in range(num_blocks)
-        )
+        BasicBlock(in_channels, out_channels, stride, last_relu=num_blocks > 1),
+        *(BasicBlock(out_channels, out_channels, 1, last_relu=i < num_blocks) for i in range(2, num_blocks + 1)),
     )
 
 

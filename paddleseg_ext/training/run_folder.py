@@ -13,15 +13,16 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from glob import escape, glob
+from pathlib import Path
 
 import paddle
 import yaml
 from paddleseg.cvlibs import Config
 from paddleseg.utils import logger
 
-from paddleseg_ext.checkpoints import RUN_CONFIG, WEIGHTS, iteration_of
+from paddleseg_ext.checkpoints import RUN_CONFIG, WEIGHTS, numbered_checkpoints
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.description import CLASSES_FILE, classes_text
 from paddleseg_ext.files import read_yaml, write_whole
@@ -34,7 +35,7 @@ RUN, LOG = "run.yml", "log.txt"
 def refuse_another_run(save_dir: str, resume_model: str | None, overwrite: bool) -> None:
     """Raises `UserError` if `save_dir` holds the models of another run than the one that is resumed."""
     models = _models(save_dir)
-    inside = resume_model is not None and _is_inside(resume_model, save_dir)
+    inside = resume_model is not None and Path(resume_model).resolve().is_relative_to(Path(save_dir).resolve())
     if models and not overwrite and not inside:
         raise UserError(
             f"--save_dir {save_dir}: holds another run ({', '.join(map(os.path.basename, models[:3]))}): go on with it "
@@ -56,7 +57,8 @@ def start(save_dir: str, config: Config, datasets: dict, resume_model: str | Non
     settings = _plain(config.dic)
     path = os.path.join(save_dir, RUN_CONFIG)
     if resume_model is not None and os.path.isfile(path):
-        changed = _differences(read_yaml(path), settings)
+        before = read_yaml(path)
+        changed = [key for key in sorted({*before, *settings}, key=str) if before.get(key) != settings.get(key)]
         if changed:
             logger.warning(f"the resumed run goes on with another config: {', '.join(changed)} changed")
     write_whole(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
@@ -73,16 +75,15 @@ def log(save_dir: str) -> Iterator[None]:
     with open(os.path.join(save_dir, LOG), "a", encoding="utf-8", buffering=1) as file:
         both = _Both(stdout, file)
         handlers = _handlers_on(stdout)
-        sys.stdout = both
         for handler in handlers:
             handler.setStream(both)
         try:
-            yield
+            with redirect_stdout(both):
+                yield
         except BaseException as error:
             file.write(f"error: {type(error).__name__}: {one_line(error)}\n")
             raise
         finally:
-            sys.stdout = stdout
             for handler in handlers:
                 handler.setStream(stdout)
 
@@ -136,35 +137,20 @@ def _handlers_on(stream) -> list:
 
 def _models(save_dir: str) -> list[str]:
     """The folders of models in `save_dir`, checkpoints last and in the order of their iterations."""
-    found = []
-    for name in os.listdir(save_dir) if os.path.isdir(save_dir) else ():
-        iteration = iteration_of(name)
-        order = -1 if iteration is None else iteration
-        folder = os.path.join(save_dir, name)
-        if (order >= 0 or name in ("best_model", "ema_best_model")) and glob(f"{escape(folder)}/*.pdparams"):
-            found.append((order, folder))
-    return [folder for _, folder in sorted(found)]
+    if not os.path.isdir(save_dir):
+        return []
+    folders = [os.path.join(save_dir, name) for name in ("best_model", "ema_best_model")]
+    folders += [folder for _, folder in numbered_checkpoints(save_dir)]
+    return [folder for folder in folders if glob(f"{escape(folder)}/*.pdparams")]
 
 
 def _delete(save_dir: str) -> None:
     """Delete the models and records of the run in `save_dir`, and no other file."""
     for folder in _models(save_dir):
         shutil.rmtree(folder)
-    names = [
-        RUN_CONFIG,
-        RUN,
-        LOG,
-        CLASSES_FILE,
-        *(os.path.basename(p) for p in glob(f"{escape(save_dir)}/vdlrecords.*.log")),
-    ]
-    for name in names:
-        if os.path.isfile(os.path.join(save_dir, name)):
-            os.remove(os.path.join(save_dir, name))
-
-
-def _is_inside(path: str, folder: str) -> bool:
-    path, folder = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([path, folder]) == folder
+    for name in (RUN_CONFIG, RUN, LOG, CLASSES_FILE, "vdlrecords.*.log"):
+        for path in glob(f"{escape(save_dir)}/{name}"):
+            os.remove(path)
 
 
 def _plain(value):
@@ -172,10 +158,6 @@ def _plain(value):
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _differences(old: dict, new: dict) -> list[str]:
-    return [key for key in sorted({*old, *new}, key=str) if old.get(key) != new.get(key)]
 
 
 def _facts(config: Config, datasets: dict, resume_model: str | None) -> dict:
@@ -197,12 +179,9 @@ def _facts(config: Config, datasets: dict, resume_model: str | None) -> dict:
 
 
 def _command_line() -> str:
-    return f"{_program()} {shlex.join(sys.argv[1:])}"
-
-
-def _program() -> str:
     """How this tool was started: a file by Python, or `paddleseg-ext train`."""
-    return sys.argv[0] if sys.argv[0].startswith("paddleseg-ext ") else f"python {shlex.quote(sys.argv[0])}"
+    program = sys.argv[0] if sys.argv[0].startswith("paddleseg-ext ") else f"python {shlex.quote(sys.argv[0])}"
+    return f"{program} {shlex.join(sys.argv[1:])}"
 
 
 def _command(tool: str) -> str:

@@ -7,7 +7,6 @@ trainer reads its losses anyway.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +58,7 @@ class Watch:
         self.loss_names = loss_names(model, losses)
         self.best = best
         self._seconds = 0.0
-        self._told: set[str] = set()
+        self._told = False  # why there is no validation loss
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         """What the trainer logs, under our tags."""
@@ -113,7 +112,9 @@ class Watch:
         try:
             loss = loss_of_main(logits.astype("float32"), label)
         except Exception as error:  # a loss that needs more than logits and labels
-            self._tell_once(f"no validation loss: {self.loss_names[0]} cannot be computed: {one_line(error)}")
+            if not self._told:
+                self._told = True
+                logger.warning(f"no validation loss: {self.loss_names[0]} cannot be computed: {one_line(error)}")
             return None
         finally:
             for member in members(loss_of_main):
@@ -121,26 +122,15 @@ class Watch:
         parts = loss if isinstance(loss, (list, tuple)) else [loss]
         return self.losses["coef"][0] * sum(part.mean() for part in parts)
 
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            logger.warning(text)
-
 
 def loss_names(model: nn.Layer, losses: dict) -> list[str]:
     """A name for each loss that the trainer adds up: its class, after the output that it is for if that has a name."""
     types = losses["types"]
     outputs = getattr(model, "outputs", ())
     outputs = [f"{output} " for output in outputs] if len(outputs) == len(types) else [""] * len(types)
-    names = []
-    for output, loss in zip(outputs, types):
-        names += [f"{output}{type(member).__name__}" for member in members(loss)]
-    count, seen = Counter(names), Counter[str]()
-    for index, name in enumerate(names):
-        if count[name] > 1:
-            seen[name] += 1
-            names[index] = f"{name} {seen[name]}"
-    return names
+    names = [f"{output}{type(member).__name__}" for output, loss in zip(outputs, types) for member in members(loss)]
+    numbered = [f"{name} {names[: index + 1].count(name)}" for index, name in enumerate(names)]
+    return [number if names.count(name) > 1 else name for name, number in zip(names, numbered)]
 
 
 def tag_of(name: str) -> str:
