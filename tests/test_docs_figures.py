@@ -109,8 +109,10 @@ def test_seeds_have_a_mean_and_a_spread(results):
     results("encnet_no_se_seed1", **camvid_run(1, 45.0))
     table = tables.encnet_camvid()
     assert "| FCN of PaddleSeg, mean |  |  | 40.50 ± 0.50 | 30.50 ± 0.50 | 5.00 ± 0.00 |" in table
-    assert "| [FCN of PaddleSeg](b.yml) | 1 ([how](" in table
-    assert table.count("EncNet") == 1 and "without the SE loss](b.yml) | 1 (" in table  # one seed, no mean
+    assert "| [FCN of PaddleSeg](../../configs/a/b.yml) | 1 ([how](" in table
+    assert (
+        table.count("EncNet") == 1 and "without the SE loss](../../configs/a/b.yml) | 1 (" in table
+    )  # one seed, no mean
 
 
 def test_presence_is_that_of_the_test_pictures(results):
@@ -137,7 +139,7 @@ def test_sanet_stands_beside_the_reference(results):
     results("sanet_s_official", iterations=9, val_mIoU=[38.7, 36.18], test_mIoU=[31.88, 29.96])
     table = tables.sanet_camvid()
     assert "mean |  |  | 37.44 ± 1.26 |  | 30.92 ± 0.96 |  |  |" in table
-    assert table.count("[the authors' recipe](b.yml)") == 1
+    assert table.count("[the authors' recipe](../../configs/a/b.yml)") == 1
 
 
 def test_tables_of_the_speed(results):

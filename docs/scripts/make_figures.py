@@ -24,7 +24,7 @@ PAGES = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md"), *DOCS.parent.glob("confi
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE = re.compile(r"(<!-- figure: (\w+)((?:\.\w+)+)(?: (\S+))? -->)[^\n]*?(<!-- end -->)")
 CURVES = {  # image in docs/results: label and pattern of the results
-    "sanet_camvid": {"our recipe": "sanet_s_adamw_seed?", "the authors' recipe": "sanet_s_seed?"},
+    "sanet_camvid": {"our recipe": "boundary_dou_seed?", "the authors' recipe": "sanet_s_seed?"},
     "sanet_camvid_long": {"our recipe, longer": "sanet_s_long_seed?"},
     "encnet_camvid": ENCNET_RUNS,
 }

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from shared import RESULTS
 
 from paddleseg_ext.benchmarks.context import FORMATS
 
-LINKS = "../../docs/results"  # from configs/*/README.md
+UP = "../.."  # from configs/*/README.md
+LINKS = f"{UP}/docs/results"
 SMALL_CLASSES = ("Pole", "SignSymbol", "Pedestrian", "Bicyclist")
 Row = list  # of label, seed and figures
 
@@ -48,7 +48,7 @@ def camvid_rows(label: str, pattern: str, figures: dict[str, Callable[[dict], fl
     rows = []
     for name, run in runs.items():
         links = f"{run['seed']} ([how]({LINKS}/{name}.json), [curve]({LINKS}/{name}.csv))"
-        linked = f"[{label}]({Path(run['config']).name})"
+        linked = f"[{label}]({UP}/{run['config']})"
         rows.append([linked, links, run["iterations"], *(f"{figure(run):.2f}" for figure in figures.values())])
     if len(rows) > 1:
         means = [mean_and_spread([figure(run) for run in runs.values()]) for figure in figures.values()]
@@ -116,7 +116,7 @@ def sanet_camvid() -> str:
         "val boundary F-score, 2 px": lambda run: run["val"]["boundary_f_score"]["2"],
     }
     runs = {
-        "our recipe": "sanet_s_adamw_seed?",
+        "our recipe": "boundary_dou_seed?",
         "our recipe, longer": "sanet_s_long_seed?",
         "the authors' recipe": "sanet_s_seed?",
     }
