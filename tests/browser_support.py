@@ -28,13 +28,13 @@ def browse(url, folder, width, seconds=0):
     output = ["--dump-dom", f"--screenshot={path}"]
     time = [f"--virtual-time-budget={1000 * seconds}"] if seconds else []
     command = [CHROMIUM, *window, "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet, *output, *time]
-    for attempt in range(4):  # on a busy machine Chromium's virtual time may never end
+    for attempt in range(8):  # on a busy machine Chromium's virtual time may never end
         fresh = f"--user-data-dir={folder / f'profile{attempt}'}"
         try:
-            html = subprocess.run([*command, fresh, url], check=True, capture_output=True, text=True, timeout=75).stdout
+            html = subprocess.run([*command, fresh, url], check=True, capture_output=True, text=True, timeout=40).stdout
             break
         except subprocess.TimeoutExpired:
-            if attempt == 3:
+            if attempt == 7:
                 raise
     shot = cv2.imread(str(path))
     assert shot.shape == (HEIGHT, width, 3)
