@@ -98,6 +98,7 @@ setup(
             "pytest-cov",
             "pytest-xdist",
             "hypothesis",
+            "playwright",  # drives the system's Chromium
             "torch==2.13.0",
             *ONNX,
             "cityscapesscripts",

@@ -1,42 +1,32 @@
 """Pages as a reader sees them: in Chromium without a window, as wide as a telephone and as a notebook."""
 
 import shutil
-import subprocess
 
 import cv2
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 at_both_widths = pytest.mark.parametrize("width", [390, 1280])
 HEIGHT = 1500
+MILLISECONDS = 120_000  # that a page may take on a busy machine; an idle one shows it within a few seconds
 
 
-def browse(url, folder, width, seconds=0):
-    """What a page holds after its scripts, which get so many seconds of the page's own time, and what it looks like.
-
-    Args:
-        folder: for the browser's files.
+def browse(url, width, until="true"):
+    """What a page holds once a JavaScript condition is true, and what it looks like.
 
     Returns:
         The HTML, and a screenshot of the page's top: (`HEIGHT`, width, 3) BGR.
     """
-    path = folder / "shot.png"
-    quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    window = ["--headless", "--hide-scrollbars", f"--window-size={width},{HEIGHT}"]
-    output = ["--dump-dom", f"--screenshot={path}"]
-    time = [f"--virtual-time-budget={1000 * seconds}"] if seconds else []
-    command = [CHROMIUM, *window, "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet, *output, *time]
-    for attempt in range(8):  # on a busy machine Chromium's virtual time may never end
-        fresh = f"--user-data-dir={folder / f'profile{attempt}'}"
-        try:
-            html = subprocess.run([*command, fresh, url], check=True, capture_output=True, text=True, timeout=40).stdout
-            break
-        except subprocess.TimeoutExpired:
-            if attempt == 7:
-                raise
-    shot = cv2.imread(str(path))
+    with sync_playwright() as driver, driver.chromium.launch(executable_path=CHROMIUM) as browser:
+        page = browser.new_page(viewport={"width": width, "height": HEIGHT})
+        page.set_default_timeout(MILLISECONDS)
+        page.goto(url)
+        page.wait_for_function(until)
+        shot = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+        html = page.content()
     assert shot.shape == (HEIGHT, width, 3)
     return html, shot
 

@@ -416,7 +416,7 @@ def test_page_renders_in_a_browser(root, run_tool, tmp_path, width):
     MISTAKES["colour mask"][0](root)
     (root / "classes.txt").write_text("\n".join(f"a class with a long name {i}" for i in range(NUM_CLASSES)))
     run_tool(str(root))
-    html, shot = browse((tmp_path / "report/report.html").as_uri(), tmp_path, width)
+    html, shot = browse((tmp_path / "report/report.html").as_uri(), width)
     assert KINDS["label_rgb"][1] in html and "18 a class with a long name 18" in html
     assert_fits(shot)
     assert count_colours(shot) > 500  # images of what is wrong

@@ -76,8 +76,8 @@ def test_page_shows_the_worst_first(report):
 
 @needs_chromium
 @at_both_widths
-def test_page_renders_in_a_browser(report, tmp_path, width):
-    html, shot = browse(report.as_uri(), tmp_path, width)
+def test_page_renders_in_a_browser(report, width):
+    html, shot = browse(report.as_uri(), width)
     assert "Images, worst first" in html
     assert_fits(shot)
     assert count_colours(shot) > 500  # photographs, not an empty page

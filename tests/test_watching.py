@@ -262,8 +262,11 @@ def visualdl(root, tmp_path_factory):
 @pytest.mark.slow
 @needs_chromium
 @at_both_widths
-def test_curves_in_a_browser(visualdl, tmp_path, width):
-    html, shot = browse(f"{visualdl}/scalar", tmp_path, width, seconds=4)
+def test_curves_in_a_browser(visualdl, width):
+    drawn = "c => c.width && c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)"
+    html, shot = browse(
+        f"{visualdl}/scalar", width, f"[...document.querySelectorAll('canvas')].filter({drawn}).length == 6"
+    )
     for group, curves in {"Evaluate": 6, "IoU": 4, "Seconds per step": 3, "Train": 4}.items():
         assert re.search(rf">{group}<.{{0,200}}?>{curves}<", html), group
     assert html.count("<canvas") == 6  # of the first group, which is open
@@ -273,8 +276,10 @@ def test_curves_in_a_browser(visualdl, tmp_path, width):
 @pytest.mark.slow
 @needs_chromium
 @at_both_widths
-def test_pictures_in_a_browser(visualdl, tmp_path, width):
-    html, shot = browse(f"{visualdl}/sample/image", tmp_path, width, seconds=4)
+def test_pictures_in_a_browser(visualdl, width):
+    html, shot = browse(
+        f"{visualdl}/sample/image", width, "document.querySelector('img[src^=\"blob:\"]')?.naturalWidth"
+    )
     for tag in ("Images/1 p0", "Images/2 p1", "Images/3 p3", "Images/4 p4"):
         assert f">{tag}<" in html
     assert 'src="blob:' in html and "Sample: 1/3" in html  # those in view are loaded
@@ -283,8 +288,8 @@ def test_pictures_in_a_browser(visualdl, tmp_path, width):
 
 @pytest.mark.slow
 @needs_chromium
-def test_the_best_model_in_a_browser(visualdl, tmp_path):
-    html, _ = browse(f"{visualdl}/sample/text", tmp_path, 1280, seconds=4)
+def test_the_best_model_in_a_browser(visualdl):
+    html, _ = browse(f"{visualdl}/sample/text", 1280, "document.body.innerText.includes('mIoU')")
     assert re.search(r"mIoU 0\.\d{4} at iteration 10", html)
 
 
