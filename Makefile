@@ -56,7 +56,7 @@ test-quick: $(VENV)/ready-to-test
 	$(PYTEST) -m 'not slow' $(TESTS)
 
 coverage: $(VENV)/ready-to-test
-	$(PYTEST) --cov --cov-report term-missing:skip-covered $(TESTS)
+	COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --cov --cov-report term-missing:skip-covered $(TESTS)
 
 lint: $(VENV)/ready-to-lint
 	$(BIN)/ruff check .

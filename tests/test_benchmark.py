@@ -17,6 +17,7 @@ from process_support import in_forked_process
 
 from paddleseg_ext import cpu
 from paddleseg_ext.benchmarks import inference, inference_report, losses, measuring, mkl
+from paddleseg_ext.benchmarks.encoding import FLOOR, OURS, PADDLESEG, Cost, ratio_rows
 from paddleseg_ext.boundary import squared_distances
 from paddleseg_ext.command import UserError
 from paddleseg_ext.losses import active_boundary
@@ -166,6 +167,22 @@ def test_mkl_elsewhere(monkeypatch):
     monkeypatch.setattr(mkl, "is_amd_with_avx2", lambda: False)
     with pytest.raises(UserError, match="not an AMD processor"):
         run_benchmark("mkl")
+
+
+def test_ratios_of_the_encoding():
+    costs = {FLOOR: Cost(0.5, 10_000_000), OURS: Cost(1.0, 0), PADDLESEG: Cost(60.0, 200_000_000)}
+    floor, ours, theirs = ratio_rows("layer", costs)
+    assert [ours[key] for key in ("faster than PaddleSeg's", "time / matrix products")] == ["60.0x", "2.00"]
+    assert [row["less than PaddleSeg's"] for row in (floor, ours, theirs)] == ["20.0x", None, "1.0x"]
+
+
+@pytest.mark.slow
+def test_encoding(tmp_path, capsys):
+    flags = f"--shape 2 64 24 24 --crop 2 64 64 --num_codes 16 --save_dir {tmp_path}"
+    run_benchmark("encoding", *flags.split())
+    rows = [[cell.strip() for cell in line.split("|")] for line in capsys.readouterr().out.splitlines() if "|" in line]
+    assert [row[2] for row in rows[2:]] == [FLOOR, OURS, PADDLESEG, OURS, PADDLESEG]
+    assert (tmp_path / "encoding.json").is_file()
 
 
 def test_distances_by_scipy(monkeypatch):

@@ -5,6 +5,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -16,6 +17,7 @@ from paddleseg_ext.benchmarks.measuring import in_fresh_process
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "scripts"))
 import compare_encnet
 import measure_demo
+import measure_own_data
 import measure_rare_class
 import measure_run
 import measure_speed
@@ -137,6 +139,7 @@ def test_the_rare_class_is_measured_again(tmp_path, monkeypatch):
             Path(parsed.save_dir, "boundary.json").write_text(json.dumps(scores))
 
     monkeypatch.setattr(measure_rare_class, "tool", tool)
+    monkeypatch.setattr(shared, "tool", tool)
     monkeypatch.setattr(measure_rare_class, "IMAGES", 2)
     monkeypatch.setattr(shared, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", ["measure_rare_class.py", "--seeds", "1"])
@@ -146,6 +149,20 @@ def test_the_rare_class_is_measured_again(tmp_path, monkeypatch):
     found = json.loads((tmp_path / "rare_class.json").read_text())
     assert (found["lamp_percent_of_pixels"], found["proposed_weights"]) == (0.37, [1, 2.5])
     assert [run["weights"] for run in found["runs"]] == ["none", "proposed"] and found["runs"][0]["lamp"] == 0.25
+
+
+def test_camvid_becomes_a_folder_of_own_data(tmp_path):
+    for kind in ("train", "trainannot"):
+        (tmp_path / kind).mkdir()
+    labels = np.arange(12, dtype=np.uint8)[None]  # 11 is void
+    for i in range(7):
+        cv2.imwrite(str(tmp_path / f"train/{i}.jpg"), np.zeros((1, 12, 3)))
+        cv2.imwrite(str(tmp_path / f"trainannot/{i}.png"), labels)
+    (tmp_path / "train.txt").write_text("".join(f"train/{i}.jpg trainannot/{i}.png\n" for i in range(7)))
+    assert measure_own_data.flatten(tmp_path, tmp_path / "data") == 2
+    assert sorted(path.name for path in tmp_path.glob("data/*/*")) == ["0.jpg", "0.png", "6.jpg", "6.png"]
+    mask = cv2.imread(str(tmp_path / "data/masks/6.png"), cv2.IMREAD_GRAYSCALE)
+    assert mask.tolist() == [[2, 1, 1, 0, 0, 2, 1, 1, 3, 3, 3, 255]]
 
 
 def test_fields_of_a_layer():
