@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from shared import tool, write_result
+from shared import scores_of_training, tool, write_result
 
 from paddleseg_ext.command import run
 
@@ -32,11 +32,11 @@ def parse_args():
 
 def main(args):
     with tempfile.TemporaryDirectory() as folder:
-        report = measure(Path(folder), str(args.iters), args.seeds)
+        report = measure(Path(folder), args.iters, args.seeds)
     write_result("rare_class", report)
 
 
-def measure(folder: Path, iters: str, seeds: list[int]) -> dict:
+def measure(folder: Path, iters: int, seeds: list[int]) -> dict:
     data, proposed, none = folder / "data", folder / "proposed.yml", folder / "none.yml"
     for kind in ("images", "masks"):
         (data / kind).mkdir(parents=True)
@@ -46,21 +46,16 @@ def measure(folder: Path, iters: str, seeds: list[int]) -> dict:
         cv2.imwrite(str(data / f"masks/{i:03d}.png"), label)
     (data / "classes.txt").write_text("\n".join(CLASSES) + "\n")
     crop = ("--crop_size", str(WIDTH), str(HEIGHT), "--batch_size", "4")
-    tool("new_config", "--dataset_root", str(data), "--save_path", str(proposed), "--iters", iters, *crop)
+    tool("new_config", "--dataset_root", str(data), "--save_path", str(proposed), "--iters", str(iters), *crop)
     text = proposed.read_text()
     none.write_text(re.sub(r"\n +weight: .*", "", text))
     rows = []
     for seed in seeds:
         for config in (none, proposed):
-            save_dir = str(folder / f"{config.stem}_{seed}")
-            flags = ("--config", str(config), "--device", "cpu", "--save_dir", save_dir)
-            tool("train", *flags, "--seed", str(seed), "--save_interval", iters)
-            tool("val", *flags, "--model_path", f"{save_dir}/iter_{iters}/model.pdparams", "--boundary")
-            scores = json.loads(Path(save_dir, "boundary.json").read_text())
-            iou = {name: scores["classes"][name]["iou"] for name in CLASSES}
-            rows.append({"weights": config.stem, "seed": seed, "mIoU": scores["mIoU"], **iou})
+            scores = scores_of_training(config, folder / f"{config.stem}_{seed}", seed, iters)
+            rows.append({"weights": config.stem, "seed": seed, **scores})
     return {
-        "iterations": int(iters),
+        "iterations": iters,
         "lamp_percent_of_pixels": float(re.search(r"3 lamp: ([\d.]+) %", text)[1]),
         "proposed_weights": json.loads(re.search(r"&weight (\[.*\])", text)[1]),
         "runs": rows,

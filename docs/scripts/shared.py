@@ -27,6 +27,15 @@ def tool(name: str, *flags: str) -> None:
     subprocess.run([sys.executable, str(ROOT / "tools" / f"{name}.py"), *flags], cwd=ROOT, check=True)
 
 
+def scores_of_training(config: Path, save_dir: Path, seed: int, iters: int) -> dict[str, float]:
+    """Train on the CPU; the mIoU and the IoU of each class on the validation images after `iters` iterations."""
+    flags = ("--config", str(config), "--device", "cpu", "--save_dir", str(save_dir))
+    tool("train", *flags, "--seed", str(seed), "--save_interval", str(iters))
+    tool("val", *flags, "--model_path", f"{save_dir}/iter_{iters}/model.pdparams", "--boundary")
+    scores = json.loads((save_dir / "boundary.json").read_text())
+    return {"mIoU": scores["mIoU"], **{name: one["iou"] for name, one in scores["classes"].items()}}
+
+
 def in_processor_time(measure, *args):
     """What `measure` finds if its clock counts this process's seconds on a processor."""
     time.perf_counter = time.process_time

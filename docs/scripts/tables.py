@@ -146,7 +146,6 @@ ABLATION = {  # pattern of results: label
     "boundary_active_seed?": "+ `ActiveBoundaryLoss`",
     "boundary_dou_seed?": "+ `BoundaryDoULoss`",
     "boundary_pp_liteseg_base_seed?": "PP-LiteSeg (STDC1), cross entropy",
-    "boundary_pp_liteseg_active_seed?": "+ `ActiveBoundaryLoss`",
     "boundary_pp_liteseg_dou_seed?": "+ `BoundaryDoULoss`",
 }
 
