@@ -1,6 +1,6 @@
 """What `new_config` and `train` make of a folder of images and label masks: every sixth training image of CamVid.
 
-    python docs/scripts/measure_own_data.py     # 5 minutes on 2 cores
+    python docs/scripts/measure_own_data.py
 
 Their 11 classes become 4. Writes docs/results/own_data.json.
 """
