@@ -402,6 +402,7 @@ def test_stock_paddleseg_takes_the_yaml(network, tmp_path, new_config):
     config = Config(str(path))  # with all of PaddleSeg's checks
     assert (config.iters, config.batch_size) == (5, 2)
     assert len(config.loss_cfg["types"]) == len(config.loss_cfg["coef"]) == (2 if "sanet" in network else 3)
+    assert ("BoundaryDoULoss" in path.read_text()) == ("sanet" in network)
     assert config.model_cfg["num_classes"] == config.val_dataset_cfg["num_classes"] == NUM_CLASSES
     builder = SegBuilder(config)
     assert len(builder.train_dataset) == 10 and len(builder.val_dataset) == 2
