@@ -36,7 +36,7 @@ def measured_figures(text: str) -> set[str]:
 @pytest.mark.parametrize("page", make_figures.PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_generated_figures_are_up_to_date(page):
     text = page.read_text(encoding="utf-8")
-    assert make_figures.fill_in(text) == text, "run docs/scripts/make_figures.py"
+    assert make_figures.fill_in(text, page.parent) == text, "run docs/scripts/make_figures.py"
 
 
 @pytest.mark.parametrize("page", make_figures.PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -100,7 +100,13 @@ def test_figures_are_filled_in(results):
     results("a", b={"c": 2.345})
     text = "It takes <!-- figure: a.b.c .1f -->9<!-- end --> s, <!-- figure: a.b.c --><!-- end -->."
     filled = "It takes <!-- figure: a.b.c .1f -->2.3<!-- end --> s, <!-- figure: a.b.c -->2.345<!-- end -->."
-    assert make_figures.fill_in(text) == filled
+    assert make_figures.fill_in(text, make_figures.DOCS) == filled
+
+
+def test_links_to_what_lies_beside_a_page_are_short(results):
+    results("sanet_s_seed1", **camvid_run(1, 38.0))
+    text = "<!-- table: sanet_camvid -->\n<!-- end -->"
+    assert "](b.yml)" in make_figures.fill_in(text, ROOT / "configs" / "a")
 
 
 def test_seeds_have_a_mean_and_a_spread(results):
@@ -140,6 +146,13 @@ def test_sanet_stands_beside_the_reference(results):
     table = tables.sanet_camvid()
     assert "mean |  |  | 37.44 ± 1.26 |  | 30.92 ± 0.96 |  |  |" in table
     assert table.count("[the authors' recipe](../../configs/a/b.yml)") == 1
+
+
+def test_why_gradients_are_clipped_and_what_did_not_help(results):
+    results("gradients", runs=[{"config": "a", "seed": 1, "largest": 89.6, "median_of_last_25": 1.213, "norms": []}])
+    assert tables.gradients().splitlines()[2:] == ["| a | 1 | 90 | 1.2 |"]
+    results("tried", runs=[{"change": "learning rate 1", "val_mIoU": {"1000": 40.61}}])
+    assert tables.sanet_tried().splitlines()[2:] == ["| learning rate 1 |  | 40.6 |"]
 
 
 def test_tables_of_the_speed(results):

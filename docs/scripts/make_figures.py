@@ -17,14 +17,18 @@ import re
 import sys
 from pathlib import Path
 
-from tables import ENCNET_RUNS, RESULTS, TABLES
+from tables import ENCNET_RUNS, RESULTS, TABLES, UP
 
 DOCS = Path(__file__).resolve().parents[1]
 PAGES = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md"), *DOCS.parent.glob("configs/*/*.md")]
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE = re.compile(r"(<!-- figure: (\w+)((?:\.\w+)+)(?: (\S+))? -->)[^\n]*?(<!-- end -->)")
 CURVES = {  # image in docs/results: label and pattern of the results
-    "sanet_camvid": {"our recipe": "boundary_dou_seed?", "the authors' recipe": "sanet_s_seed?"},
+    "sanet_camvid": {
+        "our recipe": "sanet_s_clip_seed?",
+        "without clipping": "boundary_dou_seed?",
+        "the authors' recipe": "sanet_s_seed?",
+    },
     "sanet_camvid_long": {"our recipe, longer": "sanet_s_long_seed?"},
     "encnet_camvid": ENCNET_RUNS,
 }
@@ -40,7 +44,7 @@ def main() -> int:
             draw_curves(name, runs)
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        filled = fill_in(text)
+        filled = fill_in(text, page.parent)
         if filled != text:
             stale.append(page)
             if not check:
@@ -51,9 +55,10 @@ def main() -> int:
     return 1 if check and stale else 0
 
 
-def fill_in(text: str) -> str:
-    """`text` with each marked table and figure made anew."""
+def fill_in(text: str, folder: Path) -> str:
+    """The `text` of a page in `folder` with each marked table and figure made anew."""
     text = TABLE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}{match[3]}", text)
+    text = text.replace(f"]({UP}/{folder.relative_to(DOCS.parent)}/", "](")  # what lies beside the page
     return FIGURE.sub(lambda match: f"{match[1]}{figure(match[2], match[3], match[4] or '')}{match[5]}", text)
 
 

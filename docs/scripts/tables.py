@@ -116,7 +116,8 @@ def sanet_camvid() -> str:
         "val boundary F-score, 2 px": lambda run: run["val"]["boundary_f_score"]["2"],
     }
     runs = {
-        "our recipe": "boundary_dou_seed?",
+        "our recipe": "sanet_s_clip_seed?",
+        "our recipe without clipping": "boundary_dou_seed?",
         "our recipe, longer": "sanet_s_long_seed?",
         "the authors' recipe": "sanet_s_seed?",
     }
@@ -127,6 +128,24 @@ def sanet_camvid() -> str:
         rows += [[label, seed, reference["iterations"], *_scores(pair)] for seed, pair in enumerate(zip(*scores), 1)]
         rows.append([f"{label}, mean", "", "", *_scores(map(mean_and_spread, scores))])
     return markdown(["", "seed", "iterations", *figures], rows)
+
+
+def sanet_tried() -> str:
+    """What did not help our recipe, by the validation mIoU at these iterations."""
+    iterations = ("500", "1000")
+    rows = [
+        [run["change"], *(f"{run['val_mIoU'][i]:.1f}" if i in run["val_mIoU"] else "" for i in iterations)]
+        for run in result("tried")["runs"]
+    ]
+    return markdown(["change", *(f"val mIoU at {i}" for i in iterations)], rows)
+
+
+def gradients() -> str:
+    rows = [
+        [run["config"], run["seed"], f"{run['largest']:.0f}", f"{run['median_of_last_25']:.1f}"]
+        for run in result("gradients")["runs"]
+    ]
+    return markdown(["config", "seed", "largest of 50 steps", "median of the last 25"], rows)
 
 
 def _scores(pair) -> list:
@@ -335,7 +354,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "encnet_vs_stock": encnet_vs_stock,
     "encoding": encoding,
     "sanet_camvid": sanet_camvid,
-    "sanet_curves": lambda: curves("sanet_camvid", "losses and validation mIoU of both recipes"),
+    "sanet_tried": sanet_tried,
+    "gradients": gradients,
+    "sanet_curves": lambda: curves("sanet_camvid", "losses and validation mIoU of the recipes"),
     "sanet_long_curves": lambda: curves("sanet_camvid_long", "loss and validation mIoU of the long run"),
     "boundary_ablation_val": lambda: boundary_ablation("val"),
     "boundary_ablation_test": lambda: boundary_ablation("test"),
