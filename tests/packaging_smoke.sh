@@ -21,9 +21,9 @@ for file in dist/*.tar.gz dist/*.whl; do
     bare/bin/pip install --quiet "$file" ${STACK[*]}
     bare/bin/paddleseg-ext --help > /dev/null
     bare/bin/paddleseg-ext doctor
-    test -f "$(bare/bin/paddleseg-ext configs)/sanet/sanet_s_street_256x128_250.yml"
+    test -f "$(bare/bin/paddleseg-ext configs)/sanet/sanet_s_street_256x128_230.yml"
     bare/bin/paddleseg-ext make_street_dataset --save_dir street --num_train 4 --num_val 4 --num_test 4 --size 128 64
-    bare/bin/paddleseg-ext train --config "$(bare/bin/paddleseg-ext configs)/sanet/sanet_s_street_256x128_250.yml" \
+    bare/bin/paddleseg-ext train --config "$(bare/bin/paddleseg-ext configs)/sanet/sanet_s_street_256x128_230.yml" \
         --device cpu --iters 1 --save_interval 1 --save_dir trained --num_workers 0 \
         --opts train_dataset.dataset_root=street val_dataset.dataset_root=street
     test -f trained/iter_1/model.pdparams

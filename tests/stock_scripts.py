@@ -15,7 +15,7 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NETWORKS = {
-    "SANet-S": CONFIGS / "sanet" / "sanet_s_street_256x128_250.yml",
+    "SANet-S": CONFIGS / "sanet" / "sanet_s_street_256x128_230.yml",
     "EncNet": CONFIGS / "encnet" / "encnet_resnet18_os16_street_256x128_400.yml",
 }
 PICTURES = Path("data", "street", "leftImg8bit", "val")

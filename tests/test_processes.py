@@ -19,7 +19,7 @@ from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.street.dataset import make_street_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
-STREET = ROOT / "configs/sanet/sanet_s_street_256x128_250.yml"
+STREET = ROOT / "configs/sanet/sanet_s_street_256x128_230.yml"
 CONFIGS = {  # with all losses
     "SANet": ROOT / "configs/sanet/sanet_s_cityscapes_1024x1024_120k.yml",
     "SANet, boundaries by class": ROOT / "configs/sanet/sanet_s_multiclass_boundary_cityscapes_1024x1024_120k.yml",

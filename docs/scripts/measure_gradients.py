@@ -18,7 +18,7 @@ from shared import ROOT, write_result
 from paddleseg_ext.benchmarks.measuring import conditions
 from paddleseg_ext.builder import Builder, load_config
 
-RECIPES = ("sanet_s_boundary_dou_clip_camvid_320x240_2k", "sanet_s_street_256x128_250")
+RECIPES = ("sanet_s_boundary_dou_clip_camvid_320x240_2k", "sanet_s_street_256x128_230")
 SEEDS = (1, 2)
 STEPS = 50
 

@@ -22,7 +22,7 @@ from paddleseg_ext.command import UserError, run
 
 DOCS = ROOT / "docs"
 RECIPE = "configs/sanet/sanet_s_camvid_320x240_2k.yml"
-STREET = "configs/sanet/sanet_s_street_256x128_250.yml"
+STREET = "configs/sanet/sanet_s_street_256x128_230.yml"
 TWIN = "torch_sanet:SANetS"
 CLASSES = 11
 
