@@ -32,7 +32,7 @@ DEMO_MODEL = $(DEMO)/best_model/model.pdparams
 demo: $(VENV)/ready
 	$(BIN)/python tools/make_street_dataset.py --save_dir data/street --num_val 40 --num_test 12
 	$(BIN)/python tools/train.py --config $(DEMO_CONFIG) --device cpu --seed 1 --do_eval --use_vdl \
-	    --save_interval 230 --keep_checkpoint_max 1 --save_dir $(DEMO) --overwrite
+	    --keep_checkpoint_max 1 --save_dir $(DEMO) --overwrite
 	$(BIN)/python tools/predict.py --config $(DEMO_CONFIG) --device cpu --model_path $(DEMO_MODEL) \
 	    --image_path data/street/leftImg8bit/test --save_dir $(DEMO)/predictions
 	@echo; echo "Predictions:"; find $(DEMO)/predictions/added_prediction -name '*.png' | sort

@@ -13,10 +13,12 @@ import yaml
 
 from paddleseg_ext import SANet
 from paddleseg_ext.benchmarks.measuring import in_fresh_process
+from paddleseg_ext.street.dataset import make_street_dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "scripts"))
 import compare_encnet
 import measure_demo
+import measure_gradients
 import measure_own_data
 import measure_rare_class
 import measure_run
@@ -215,3 +217,16 @@ def test_speed_is_measured_by_the_tools(tmp_path, monkeypatch):
     figures["inference"] = [{"network": "BiSeNetV2", "backend": "inference", "failed": "no memory"}]
     with pytest.raises(measure_speed.UserError, match="BiSeNetV2, inference: no memory"):
         measure_speed.main(args)
+
+
+def test_gradients_are_measured_before_they_are_clipped(tmp_path, monkeypatch):
+    """The recipe clips them to a norm of 1."""
+    make_street_dataset(
+        str(tmp_path / "data" / "street"), dict.fromkeys(("train", "val", "test"), 4), (128, 64), 0, False
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(measure_gradients, "STEPS", 1)
+    config = f"{shared.ROOT}/configs/sanet/{measure_gradients.RECIPES[1]}.yml"
+    first, again, other = (measure_gradients.gradient_norms(config, seed) for seed in (1, 1, 2))
+    assert len(first) == 1 and first[0] > 1
+    assert first == again != other

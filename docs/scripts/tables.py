@@ -142,7 +142,7 @@ def sanet_tried() -> str:
 
 def gradients() -> str:
     rows = [
-        [run["config"], run["seed"], f"{run['largest']:.0f}", f"{run['median_of_last_25']:.1f}"]
+        [run["config"], run["seed"], f"{max(run['norms']):.0f}", f"{statistics.median(run['norms'][25:]):.1f}"]
         for run in result("gradients")["runs"]
     ]
     return markdown(["config", "seed", "largest of 50 steps", "median of the last 25"], rows)
