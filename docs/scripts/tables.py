@@ -120,6 +120,7 @@ def sanet_camvid() -> str:
         "our recipe without clipping": "boundary_dou_seed?",
         "our recipe, longer": "sanet_s_long_seed?",
         "the authors' recipe": "sanet_s_seed?",
+        "the same, padded with black": "sanet_s_black_seed?",
     }
     rows = [row for label, pattern in runs.items() for row in camvid_rows(label, pattern, figures)]
     if reference := result("sanet_s_official"):
