@@ -12,7 +12,7 @@ VENV = .venv$(STACK:A=)
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= $(shell nproc)
 # Milliseconds that a thread waits awake for work. By default 200: Paddle's two thread pools disturb each other; with 0
-# threads fall asleep between any two layers. Either makes a training step a sixth longer on 2 cores.
+# threads fall asleep between any two layers. Either makes a training step longer on 2 cores.
 export KMP_BLOCKTIME ?= 1
 # MKL takes its SSE2 kernels on AMD processors, even if they have AVX2 (paddleseg_ext/cpu.py)
 ifeq ($(shell grep -m1 -o AuthenticAMD /proc/cpuinfo; grep -m1 -ow avx2 /proc/cpuinfo),AuthenticAMD avx2)

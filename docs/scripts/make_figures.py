@@ -28,8 +28,9 @@ CURVES = {  # image in docs/results: label and pattern of the results
         "our recipe": "sanet_s_clip_seed?",
         "without clipping": "boundary_dou_seed?",
         "the authors' recipe": "sanet_s_seed?",
+        "the same, corners not aligned": "sanet_s_not_aligned_seed?",
     },
-    "sanet_camvid_long": {"our recipe, longer": "sanet_s_long_seed?"},
+    "sanet_camvid_long": {"our recipe, corners not aligned, longer": "sanet_s_long_seed?"},
     "encnet_camvid": ENCNET_RUNS,
 }
 
@@ -82,7 +83,7 @@ def draw_curves(name: str, runs: dict[str, str]) -> None:
     found = [(label, path) for label, pattern in runs.items() for path in sorted(RESULTS.glob(f"{pattern}.csv"))]
     if not found:
         return
-    chart, axes = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
+    chart, axes = pyplot.subplots(1, 2, figsize=(11, 4.4), constrained_layout=True)
     colours = dict(zip(runs, pyplot.rcParams["axes.prop_cycle"].by_key()["color"]))
     for label, path in found:
         with open(path, encoding="utf-8", newline="") as file:
@@ -96,8 +97,8 @@ def draw_curves(name: str, runs: dict[str, str]) -> None:
         place.set_title(title)
         place.set_xlabel("iteration")
         place.grid(alpha=0.3)
-        place.legend(fontsize=8)
     axes[0].set_yscale("log")
+    chart.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     chart.savefig(RESULTS / f"{name}.png", dpi=90)
     pyplot.close(chart)
 

@@ -118,9 +118,9 @@ def sanet_camvid() -> str:
     runs = {
         "our recipe": "sanet_s_clip_seed?",
         "our recipe without clipping": "boundary_dou_seed?",
-        "our recipe, longer": "sanet_s_long_seed?",
+        "our recipe, corners not aligned, longer": "sanet_s_long_seed?",
         "the authors' recipe": "sanet_s_seed?",
-        "the same, padded with black": "sanet_s_black_seed?",
+        "the same, corners not aligned, `aux` over valid pixels": "sanet_s_not_aligned_seed?",
     }
     rows = [row for label, pattern in runs.items() for row in camvid_rows(label, pattern, figures)]
     if reference := result("sanet_s_official"):
