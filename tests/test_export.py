@@ -70,8 +70,9 @@ def test_everything_at_once(config, data, tmp_path):
     assert report["folding"]["folded"] == 3 and len(report["folding"]["kept"]) == 4
     assert [comparison["passed"] for comparison in report["comparisons"]] == [True] * 3
     assert [len(set(comparison["sizes"])) for comparison in report["comparisons"]] == [3] * 3
+    assert report["precisions"][0]["relative_difference"] > 0  # bfloat16 is float32 on some processors
     for judged in report["precisions"]:
-        assert 0 < judged["relative_difference"] < 0.06 and judged["label_agreement"] > 0.97  # int8: 0.028, 0.988
+        assert judged["relative_difference"] < 0.06 and judged["label_agreement"] > 0.97
         assert abs(judged["miou_before"] - judged["miou_after"]) < 0.005  # int8: 0.0894 and 0.0879
     exported = Deployment(str(tmp_path / "out"))
     for picture in pictures():

@@ -26,10 +26,13 @@ def quantized(request, tmp_path_factory):
 def test_convolutions_are_int8_and_full_size_maps_are_not(quantized):
     graph = onnx.load(quantized.onnx_file("int8")).graph
     producers = {name: node for node in graph.node for name in node.output}
+    constants = {constant.name: onnx.numpy_helper.to_array(constant) for constant in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     assert len(convolutions) >= 5
     for convolution in convolutions:
         assert [producers[name].op_type for name in convolution.input[:2]] == ["DequantizeLinear"] * 2
+        weights = constants[producers[convolution.input[1]].input[0]]
+        assert weights.dtype == np.int8 and np.abs(weights.astype(int)).max() == 64
     (resize,) = [node for node in graph.node if node.op_type == "Resize"]
     readers = [node for node in graph.node if resize.output[0] in node.input]
     assert [node.op_type for node in readers] == (["ArgMax"] if quantized.output_op == "argmax" else [])
@@ -41,7 +44,7 @@ def test_labels_stay_close(quantized):
         expected, found = float32(picture), int8(picture)
         if quantized.output_op == "none":
             expected, found = expected.argmax(1), found.argmax(1)
-        assert 0.93 < (expected == found).mean() <= 1  # 0.956 to 0.973 are measured
+        assert 0.91 < (expected == found).mean() <= 1  # 0.930 at least is measured
 
 
 @pytest.mark.parametrize("quantized", ["none"], indirect=True)
@@ -49,7 +52,7 @@ def test_judgement(quantized, tmp_path):
     data = write_dataset(tmp_path / "data")
     dataset = Builder(load_config(str(write_config(data, type=FoldingCases.__name__)))).val_dataset
     judged = judge_precision(quantized, "int8", pictures(), dataset)
-    assert 0 < judged["relative_difference"] < 0.1 and 0.94 < judged["label_agreement"] <= 1  # measured: 0.045, 0.969
+    assert 0 < judged["relative_difference"] < 0.1 and 0.92 < judged["label_agreement"] <= 1  # measured: 0.052, 0.938
     assert judged["sizes"] == ["32x48", "31x45", "64x64"]
     assert abs(judged["miou_before"] - judged["miou_after"]) < 0.01  # measured: 0.089 and 0.092
     assert "miou_after" not in judge_precision(quantized, "bfloat16", pictures(), None)

@@ -21,7 +21,7 @@ def quantize(deployment: Deployment, pictures: Iterable[np.ndarray]) -> None:
     """Write ``model_int8.onnx`` from an exported folder's ``model.onnx``.
 
     Activations are uint8 with their minimum and maximum over `pictures` as range, weights int8 with a scale for each
-    output channel: what x86 processors multiply fastest.
+    output channel, of 7 bits: what x86 processors multiply fastest, and all of them rightly.
 
     Args:
         pictures: network inputs (N, C, H, W) to calibrate with.
@@ -56,6 +56,7 @@ def quantize(deployment: Deployment, pictures: Iterable[np.ndarray]) -> None:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=True,  # without VNNI, products of 8-bit weights overflow in AVX2's 16-bit sums
             nodes_to_exclude=_full_size_nodes(model),
         )
         logging.disable(logging.NOTSET)
