@@ -54,7 +54,7 @@ def test_judgement(quantized, tmp_path):
     judged = judge_precision(quantized, "int8", pictures(), dataset)
     assert 0 < judged["relative_difference"] < 0.1 and 0.92 < judged["label_agreement"] <= 1  # measured: 0.052, 0.938
     assert judged["sizes"] == ["32x48", "31x45", "64x64"]
-    assert abs(judged["miou_before"] - judged["miou_after"]) < 0.01  # measured: 0.089 and 0.092
+    assert abs(judged["miou_before"] - judged["miou_after"]) < 0.01
     assert "miou_after" not in judge_precision(quantized, "bfloat16", pictures(), None)
 
 

@@ -21,7 +21,7 @@ def quantize(deployment: Deployment, pictures: Iterable[np.ndarray]) -> None:
     """Write ``model_int8.onnx`` from an exported folder's ``model.onnx``.
 
     Activations are uint8 with their minimum and maximum over `pictures` as range, weights int8 with a scale for each
-    output channel, of 7 bits: what x86 processors multiply fastest, and all of them rightly.
+    output channel: what x86 processors multiply fastest. Weights use 7 of their 8 bits, so that no sum overflows.
 
     Args:
         pictures: network inputs (N, C, H, W) to calibrate with.
