@@ -165,9 +165,10 @@ def test_tables_of_the_speed(results):
         inference=[{"network": n, "backend": b, "median": s, **timing} for (n, b), s in latencies.items()],
         training={"config": "a.yml", "step": 2.0, "forward": {"median": 0.5}, "losses": {"median": 0.2}},
         frameworks={"Paddle": {"median": 2, **timing}, "PyTorch": {"median": 1, **timing}},
-        mkl=[{"kernels": "own", "seconds": 4}, {"kernels": "AVX2", "seconds": 2}],
         streaming={"streaming": 9.0, "bare": 10.0},
     )
+    figures = [{"kernels": "own", "seconds": 4}, {"kernels": "AVX2", "seconds": 2}]
+    results("mkl_stack_a", conditions={"paddlepaddle": "3.3.1"}, figures=figures)
     expected = {
         "speed": "| SANet-S | onnxruntime | 1000.0 ms | 900.0-1100.0 | 1.00 |  | 500 MB |  |",
         "speed_summary": "| SANet-S, batch norms folded | ONNX Runtime | 1000 ms | 500 ms |",

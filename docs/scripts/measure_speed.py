@@ -2,9 +2,8 @@
 
     python docs/scripts/measure_speed.py
 
-The networks and backends side by side, SANet-S in PyTorch among them; where the time of a training step goes, with
-MKL's own kernels and with those that this package chooses; a training step of that network in Paddle and in PyTorch;
-and a folder of images. Nothing else should run on the machine. make_figures.py makes the tables of it.
+The networks and backends side by side, SANet-S in PyTorch among them; where the time of a training step goes; a training
+step of that network in Paddle and in PyTorch; and a folder of images. Nothing else should run on the machine. make_figures.py makes the tables of it.
 """
 
 from __future__ import annotations
@@ -42,7 +41,6 @@ def main(args):
     import torch  # noqa: F401  whoever lacks it should know at the start
 
     from paddleseg_ext.benchmarks.measuring import in_fresh_process
-    from paddleseg_ext.cpu import is_amd_with_avx2
 
     step, threads, runs = [str(number) for number in args.step], str(args.threads), str(args.runs)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,10 +60,6 @@ def main(args):
             if "failed" in figure:
                 raise UserError(f"{figure['network']}, {figure['backend']}: {figure['failed']}")
         training = benchmark("training", "--config", RECIPE, "--synthetic", *step, "--runs", runs)
-        mkl = []
-        if is_amd_with_avx2():  # other processors' MKL has no choice
-            flags = ("--config", RECIPE, "--synthetic", *step, "--rounds", "1", "--runs", "3")
-            mkl = benchmark("mkl", *flags)["figures"]
         frameworks = {
             name: in_fresh_process(args.threads, measure, args.step, args.threads, args.runs)
             for name, measure in (("Paddle", paddle_step), ("PyTorch", torch_step))
@@ -81,7 +75,6 @@ def main(args):
         "step": {"batch": args.step[0], "width": args.step[1], "height": args.step[2], "config": RECIPE},
         "inference": inference["figures"],
         "training": training["figures"][0],
-        "mkl": mkl,
         "frameworks": frameworks,
         "streaming": streaming["figures"][0],
     }

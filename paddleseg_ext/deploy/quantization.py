@@ -48,18 +48,20 @@ def quantize(deployment: Deployment, pictures: Iterable[np.ndarray]) -> None:
         onnxruntime.InferenceSession(deployment.onnx_file(), options, providers=["CPUExecutionProvider"])
         model = onnx.load(plain)
         logging.disable(logging.WARNING)  # one for each bias, and the advice to do what was done above
-        quantize_static(
-            plain,
-            target,
-            Pictures(model.graph.input[0].name),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            reduce_range=True,  # without VNNI, products of 8-bit weights overflow in AVX2's 16-bit sums
-            nodes_to_exclude=_full_size_nodes(model),
-        )
-        logging.disable(logging.NOTSET)
+        try:
+            quantize_static(
+                plain,
+                target,
+                Pictures(model.graph.input[0].name),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                reduce_range=True,  # without VNNI, products of 8-bit weights overflow in AVX2's 16-bit sums
+                nodes_to_exclude=_full_size_nodes(model),
+            )
+        finally:
+            logging.disable(logging.NOTSET)
     model = onnx.load(target)
     onnx.helper.set_model_props(model, {PARAMS_MARK: file_digest(deployment.params)})
     onnx.save(model, target)
