@@ -2,8 +2,9 @@
 
     python docs/scripts/measure_speed.py
 
-The networks and backends side by side, SANet-S in PyTorch among them; where the time of a training step goes; a training
-step of that network in Paddle and in PyTorch; and a folder of images. Nothing else should run on the machine. make_figures.py makes the tables of it.
+The networks and backends side by side, SANet-S in PyTorch among them; where the time of a training step goes; a
+training step of that network in Paddle and in PyTorch; and a folder of images. Nothing else should run on the machine.
+make_figures.py makes the tables of it.
 """
 
 from __future__ import annotations
