@@ -142,9 +142,18 @@ def test_losses_are_compared_over_their_seeds(results):
 
 def test_sanet_stands_beside_the_reference(results):
     results("sanet_s_seed1", **camvid_run(1, 38.0))
-    results("sanet_s_official", iterations=9, val_mIoU=[38.7, 36.18], test_mIoU=[31.88, 29.96])
+    scores = {
+        "val_mIoU": [38.7, 36.18],
+        "test_mIoU": [31.88, 29.96],
+        "val_accuracy": [81, 79],
+        "test_accuracy": [75, 74],
+    }
+    folder = results("sanet_s_official", iterations=9, **scores)
+    (folder / "sanet_s_official_seed2.csv").touch()
     table = tables.sanet_camvid()
-    assert "mean |  |  | 37.44 ± 1.26 |  | 30.92 ± 0.96 |  |  |" in table
+    assert "mean |  |  | 37.44 ± 1.26 | 80.00 ± 1.00 | 30.92 ± 0.96 | 74.50 ± 0.50 |  |" in table
+    assert "| 1 ([how](../../docs/results/sanet_s_official.json)) | 9 | 38.70 | 81.00 | 31.88 | 75.00 |  |" in table
+    assert table.count("[curve](../../docs/results/sanet_s_official_seed2.csv))") == 1
     assert table.count("[the authors' recipe](../../configs/a/b.yml)") == 1
 
 

@@ -122,18 +122,39 @@ def sanet_camvid() -> str:
     }
     runs = {
         "our recipe": "sanet_s_clip_seed?",
+        "our recipe, corners not aligned": "sanet_s_clip_not_aligned_seed?",
         "our recipe without clipping": "boundary_dou_seed?",
         "our recipe, corners not aligned, longer": "sanet_s_long_seed?",
         "the authors' recipe": "sanet_s_seed?",
+        "the same, corners not aligned": "sanet_s_all_pixels_seed?",
         "the same, corners not aligned, `aux` over valid pixels": "sanet_s_not_aligned_seed?",
+        "the same, corners not aligned, PaddleSeg's OHEM and `BCELoss`": "sanet_s_stock_losses_seed?",
     }
     rows = [row for label, pattern in runs.items() for row in camvid_rows(label, pattern, figures)]
-    if reference := result("sanet_s_official"):
-        label = "the authors' recipe, network and code (PyTorch)"
-        scores = [reference["val_mIoU"], reference["test_mIoU"]]
-        rows += [[label, seed, reference["iterations"], *_scores(pair)] for seed, pair in enumerate(zip(*scores), 1)]
-        rows.append([f"{label}, mean", "", "", *_scores(map(mean_and_spread, scores))])
+    for name, label in OLDER_PAIRS.items():
+        rows += pair_rows(label, name)
     return markdown(["", "seed", "iterations", *figures], rows)
+
+
+OLDER_PAIRS = {  # result of two seeds, of which less was measured: label
+    "sanet_s_stock_losses_amd": "the last, trained earlier on another processor",
+    "sanet_s_official": "the authors' recipe, network and code (PyTorch)",
+}
+
+
+def pair_rows(label: str, name: str) -> list[Row]:
+    """The rows of `sanet_camvid` for seeds 1 and 2 of one result, and their means."""
+    pair = result(name)
+    if not pair:
+        return []
+    keys = ("val_mIoU", "val_accuracy", "test_mIoU", "test_accuracy")
+    rows = []
+    for seed in (1, 2):
+        links = f"{seed} ([how]({LINKS}/{name}.json)"
+        curve = f"{name}_seed{seed}.csv"
+        links += f", [curve]({LINKS}/{curve}))" if (RESULTS / curve).is_file() else ")"
+        rows.append([label, links, pair["iterations"], *(f"{pair[key][seed - 1]:.2f}" for key in keys), ""])
+    return [*rows, [f"{label}, mean", "", "", *(mean_and_spread(pair[key]) for key in keys), ""]]
 
 
 def sanet_tried() -> str:
@@ -152,12 +173,6 @@ def gradients() -> str:
         for run in result("gradients")["runs"]
     ]
     return markdown(["config", "seed", "largest of 50 steps", "median of the last 25"], rows)
-
-
-def _scores(pair) -> list:
-    """mIoU of val and test in the columns of `sanet_camvid`."""
-    val, test = (text if isinstance(text, str) else f"{text:.2f}" for text in pair)
-    return [val, "", test, "", ""]
 
 
 def curves(name: str, text: str) -> str:
