@@ -26,11 +26,12 @@ FIGURE = re.compile(r"(<!-- figure: (\w+)((?:\.\w+)+)(?: (\S+))? -->)[^\n]*?(<!-
 CURVES = {  # image in docs/results: label and pattern of the results
     "sanet_camvid": {
         "our recipe": "sanet_s_clip_seed?",
-        "without clipping": "boundary_dou_seed?",
+        "corners aligned": "sanet_s_clip_aligned_seed?",
+        "corners aligned, without clipping": "boundary_dou_seed?",
         "the authors' recipe": "sanet_s_seed?",
-        "the same, corners not aligned": "sanet_s_not_aligned_seed?",
+        "the same, corners not aligned, aux over valid pixels": "sanet_s_not_aligned_seed?",
     },
-    "sanet_camvid_long": {"our recipe, corners not aligned, longer": "sanet_s_long_seed?"},
+    "sanet_camvid_long": {"our recipe, longer": "sanet_s_long_seed?"},
     "encnet_camvid": ENCNET_RUNS,
 }
 

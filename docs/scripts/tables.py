@@ -122,9 +122,9 @@ def sanet_camvid() -> str:
     }
     runs = {
         "our recipe": "sanet_s_clip_seed?",
-        "our recipe, corners not aligned": "sanet_s_clip_not_aligned_seed?",
-        "our recipe without clipping": "boundary_dou_seed?",
-        "our recipe, corners not aligned, longer": "sanet_s_long_seed?",
+        "our recipe, corners aligned": "sanet_s_clip_aligned_seed?",
+        "the same without clipping": "boundary_dou_seed?",
+        "our recipe, longer": "sanet_s_long_seed?",
         "the authors' recipe": "sanet_s_seed?",
         "the same, corners not aligned": "sanet_s_all_pixels_seed?",
         "the same, corners not aligned, `aux` over valid pixels": "sanet_s_not_aligned_seed?",
