@@ -72,7 +72,7 @@ def encnet_camvid() -> str:
         "val mIoU": lambda run: run["val"]["mIoU"],
         "test mIoU": lambda run: run["test"]["mIoU"],
         **{f"val {name}": lambda run, name=name: run["val"]["IoU"][name] for name in SMALL_CLASSES},
-        # the time of one kind of processor, which differs more between them than between networks
+        # on one kind of processor, since processors differ by more than these networks do
         "seconds a step, AMD EPYC": lambda run: run["seconds_per_step"] if "AMD EPYC" in run["machine"] else None,
     }
     rows = [row for label, pattern in ENCNET_RUNS.items() for row in camvid_rows(label, pattern, figures)]
