@@ -87,7 +87,7 @@ setup(
         # PyPI's newest, 2.6.2: for CUDA 11 and cards of compute capability 6.1 to 8.6; newer cards: docs/gpu.md.
         # Its distributed training fails with protobuf 7.
         "gpu": ["paddlepaddle-gpu", "protobuf<7"],
-        "convert": ["torch"],
+        "convert": ["torch>=2.6"],
         "onnx": ONNX,
         "cityscapes": ["cityscapesscripts"],
         "docs": ["mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8"],

@@ -29,7 +29,8 @@ def parse_args():
     args = parser.parse_args()
     if not args.module and not args.script:
         parser.error("give a script, or -m and a module")
-    if args.module and importlib.util.find_spec(args.module[0]) is None:
+    # of `a.b` just `a`: looking for `b` would import `a` before the repairs are chosen
+    if args.module and importlib.util.find_spec(args.module[0].partition(".")[0]) is None:
         parser.error(f"-m {args.module[0]}: there is no such module")
     if not args.module and not os.path.isfile(args.script[0]):
         parser.error(f"{args.script[0]}: there is no such file")

@@ -40,7 +40,11 @@ class PaddleSegFinder:
         def exec_and_register(module):
             if self in sys.meta_path:  # not before: a spec may be looked up without being loaded
                 sys.meta_path.remove(self)
-            exec_module(module)
+            try:
+                exec_module(module)
+            except BaseException:  # the import may be tried again
+                sys.meta_path.insert(0, self)
+                raise
             register()
 
         spec.loader.exec_module = exec_and_register

@@ -62,8 +62,8 @@ def class_boundary(
         ValueError: see `binary_boundary`.
     """
     band = binary_boundary(labels, width, ignore_index).unsqueeze(1)
-    classes = paddle.arange(num_classes, dtype=labels.dtype).reshape([1, num_classes, 1, 1])
-    return (labels.unsqueeze(1) == classes) & band
+    classes = paddle.arange(num_classes).reshape([1, num_classes, 1, 1])
+    return (labels.astype("int64").unsqueeze(1) == classes) & band
 
 
 def changes(labels: paddle.Tensor, ignore_index: int = 255) -> paddle.Tensor:

@@ -15,7 +15,8 @@ wrong_input = pytest.mark.parametrize(
     [
         ((1, 3, 8, 8), np.zeros((1, 8, 9), "int64"), r"\[1, 3, 8, 8\], labels \[1, 8, 9\]"),
         ((1, 3, 8, 8), np.zeros((1, 8, 8), "float32"), "float32; expected integers"),
-        ((1, 1, 8, 8), np.zeros((1, 8, 8), "int64"), r"\[1, 1, 8, 8\]: one class"),
+        ((1, 1, 8, 8), np.zeros((1, 8, 8), "int64"), r"\[1, 1, 8, 8\]; expected two classes"),
+        ((0, 3, 8, 8), np.zeros((0, 8, 8), "int64"), r"\[0, 3, 8, 8\]; expected two classes or more, and some pixels"),
     ],
 )
 

@@ -86,6 +86,21 @@ print(names.count("PaddleSegFinder"), again.count("PaddleSegFinder"))
     assert run(code).stdout == "1 1\n"
 
 
+def test_a_second_import_of_paddleseg_registers_where_the_first_failed():
+    code = """
+import sys
+sys.modules["cv2"] = None
+try:
+    import paddleseg
+except ImportError:
+    del sys.modules["cv2"]
+import paddleseg
+from paddleseg.cvlibs import manager
+print("SANet" in manager.MODELS.components_dict)
+"""
+    assert run(code).stdout.splitlines()[-1] == "True"
+
+
 def test_start_up_imports_nothing_heavy():
     loaded = run("import sys; print(*sys.modules)").stdout.split()
     assert "paddleseg_ext_autoload" in loaded

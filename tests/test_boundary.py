@@ -61,9 +61,10 @@ def test_ignored_pixels_separate_without_boundary():
 
 def test_other_integer_types_give_the_same():
     labels = np.random.default_rng(0).integers(0, 3, (1, 12, 12))
-    expected = binary_boundary(paddle.to_tensor(labels)).numpy()
-    for dtype in ("uint8", "int32"):
-        np.testing.assert_array_equal(binary_boundary(paddle.to_tensor(labels.astype(dtype))).numpy(), expected)
+    for boundary in (binary_boundary, lambda labels: class_boundary(labels, 3)):
+        expected = boundary(paddle.to_tensor(labels)).numpy()
+        for dtype in ("uint8", "int8", "int16", "int32"):
+            np.testing.assert_array_equal(boundary(paddle.to_tensor(labels.astype(dtype))).numpy(), expected)
 
 
 @pytest.mark.parametrize(

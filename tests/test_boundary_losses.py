@@ -17,6 +17,7 @@ from paddleseg_ext import (
     AllPixelCrossEntropyLoss,
     BoundaryAwareOhemCrossEntropyLoss,
     BoundaryBCELoss,
+    BoundaryDoULoss,
     EdgeLabelBCELoss,
     EncodingBCELoss,
     MultiClassBoundaryLoss,
@@ -25,6 +26,7 @@ from paddleseg_ext import (
 )
 from paddleseg_ext.boundary import binary_boundary
 from paddleseg_ext.losses.boundary import balanced_bce
+from paddleseg_ext.losses.boundary_dou import boundary_dou
 from paddleseg_ext.losses.common import losses_in_float32
 from paddleseg_ext.losses.ohem import ohem_cross_entropy
 
@@ -281,8 +283,11 @@ def test_half_precision_does_not_overflow():
 
 
 def test_a_million_pixels_are_summed_exactly():
-    """A CPU's sum over three axes at once is percents off then, its mean half a percent."""
+    """A CPU's sum over three axes at once is percents off then, and so is a matrix product; its mean half a percent."""
     n, k, side = 1, 5, 1024
+    stripes = (paddle.arange(side) * k // side).tile([n, side, 1])
+    certain = 5 * paddle.nn.functional.one_hot(stripes, k).transpose([0, 3, 1, 2])
+    in_float64 = boundary_dou(certain.astype("float64"), stripes)
     edges, labels = paddle.zeros([n, side, side], "int64"), paddle.zeros([n, side, side], "int64")
     edges[:, ::16], labels[:, :32] = 1, IGNORE
     boundary, main = paddle.zeros([n, 1, side, side]), paddle.zeros([n, k, side, side])
@@ -291,6 +296,7 @@ def test_a_million_pixels_are_summed_exactly():
         (EdgeLabelBCELoss()(boundary, edges), 2 * positive * (1 - positive) * math.log(2)),
         (AllPixelCrossEntropyLoss()(main, labels), valid * math.log(k)),
         (WeightedOhemCrossEntropyLoss()(main, labels), math.log(k)),
+        (1 - BoundaryDoULoss()(certain, stripes), 1 - float(in_float64)),
     ):
         assert float(value) == pytest.approx(expected, rel=1e-4)
 

@@ -176,9 +176,10 @@ def test_code_in_a_pickle_does_not_run(torch, tmp_path, monkeypatch):
 def test_training_checkpoints_are_unwrapped(torch, tmp_path):
     file = str(tmp_path / "checkpoint.pth.tar")
     states = {"module.model.stom.0.bias": torch.arange(3.0), "module.sem_loss.weight": torch.ones(1).half()}
+    states["module.model.fc.bias"] = torch.nn.Parameter(torch.ones(1))  # as named_parameters() has it
     torch.save({"epoch": 3, "best_mIoU": np.float64(0.5), "state_dict": states, "optimizer": {"lr": 0.1}}, file)
     entries = read_state_dict(file)
-    assert list(entries) == ["stom.0.bias", "sem_loss.weight"]
+    assert list(entries) == ["stom.0.bias", "sem_loss.weight", "fc.bias"]
     np.testing.assert_array_equal(entries["stom.0.bias"], [0, 1, 2])
     assert entries["sem_loss.weight"].dtype == np.float32
 

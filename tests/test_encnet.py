@@ -95,7 +95,7 @@ def zero_weights():
     paddle.nn.initializer.set_global_initializer(None)
 
 
-@pytest.mark.parametrize("indices", [[1, 2, 4], 3, "123"])
+@pytest.mark.parametrize("indices", [[1, 2, 4], 3, "123", []])
 def test_stages_that_a_backbone_has_not(indices):
     with pytest.raises(ValueError, match="backbone_indices is .*; expected a list of stages of .*, which has 4"):
         EncNet(3, ResNet18_vd(), indices)

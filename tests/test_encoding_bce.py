@@ -6,7 +6,7 @@ import pytest
 from paddleseg.models.losses import SECrossEntropyLoss
 
 from paddleseg_ext import EncodingBCELoss
-from paddleseg_ext.losses.encoding_bce import present_classes
+from paddleseg_ext.losses.encoding_bce import encoding_bce, present_classes
 
 CLASSES = 6
 
@@ -45,6 +45,7 @@ def test_hand_computed():
     logits[0, 1] = np.log(3)  # probability 3/4
     expected = (-np.log(1 / 2) - np.log(3 / 4)) / 2
     assert value(EncodingBCELoss(2), logits, labels) == pytest.approx(expected, abs=1e-6)
+    assert value(encoding_bce, logits, labels.astype("uint8")) == pytest.approx(expected, abs=1e-6)
 
 
 def test_logits_and_labels_with_further_axes():

@@ -85,6 +85,7 @@ def test_the_launcher_of_several_processes(script, tmp_path):
         ((), "give a script, or -m and a module"),
         (("gone.py",), "gone.py: there is no such file"),
         (("-m", "gone"), "-m gone: there is no such module"),
+        (("-m", "gone.part"), "-m gone.part: there is no such module"),
     ],
 )
 def test_wrong_flags_are_one_line(flags, told, tmp_path):

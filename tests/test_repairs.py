@@ -135,8 +135,8 @@ def test_memory_optim_that_is_asked_for_before_the_gpu(monkeypatch):
         def use_gpu(self):
             return self.gpu
 
-        def enable_memory_optim(self):
-            self.calls.append("memory_optim")
+        def enable_memory_optim(self, x=True):
+            self.calls.append(f"memory_optim {x}")
 
         def enable_use_gpu(self):
             self.gpu = True
@@ -149,9 +149,20 @@ def test_memory_optim_that_is_asked_for_before_the_gpu(monkeypatch):
         config.enable_memory_optim()
         assert config.calls == ["onednn_placement_pass"]
         config.enable_use_gpu()
-        assert config.calls == ["onednn_placement_pass", "memory_optim"]
+        assert config.calls == ["onednn_placement_pass", "memory_optim True"]
+        other = Config()
+        other.enable_memory_optim()
+        other.enable_memory_optim(x=False)
+        other.enable_use_gpu()
+        assert other.calls == ["onednn_placement_pass"]
     finally:
         patching.undo(before)
+
+
+def test_ohem_of_four_million_pixels_is_exact():
+    """A CPU's mean of them is half a percent off."""
+    loss = losses.OhemCrossEntropyLoss()(paddle.zeros([1, 2, 2048, 2048]), paddle.zeros([1, 2048, 2048], "int64"))
+    assert float(loss) == pytest.approx(np.log(2), rel=1e-4)
 
 
 def test_dice_loss_leaves_the_labels_alone(logits, labels):

@@ -27,11 +27,13 @@ def inference_on_a_cpu():
         # what Paddle's other passes fused around convolutions still runs on oneDNN
         self.delete_pass("onednn_placement_pass")
 
-    def memory_optim_on_gpu(original, self, *args):
+    def memory_optim_on_gpu(original, self, x=True):
         if self.use_gpu():
-            original(self, *args)
-        else:  # PaddleSeg's deploy script asks for it before it asks for the GPU
+            original(self, x)
+        elif x:  # PaddleSeg's deploy script asks for it before it asks for the GPU
             waiting_for_gpu.add(self)
+        else:
+            waiting_for_gpu.discard(self)
 
     def use_gpu_with_memory_optim(original, self, *args, **kwargs):
         original(self, *args, **kwargs)

@@ -15,7 +15,7 @@ from paddleseg.transforms import RandomPaddingCrop
 from paddleseg.utils import metrics
 
 from paddleseg_ext.host.patching import rewrite
-from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, fixed_in_2_9, repair
+from paddleseg_ext.host.registry import PADDLE_3, PADDLESEG_BEFORE_2_9, fixed_in_2_9
 
 
 @fixed_in_2_9(
@@ -87,12 +87,10 @@ class AddEdgeLabel:
         return data
 
 
-@repair(
+@fixed_in_2_9(
     "there is no AddEdgeLabel, which draws the boundary labels that BCELoss with edge_label takes: "
     "RuntimeError: the specified component was not found",
-    "there since PaddleSeg 2.9 (transforms/transforms.py)",
-    needed=PADDLESEG_BEFORE_2_9,
-    useful=PADDLESEG_BEFORE_2_9,
+    "transforms/transforms.py",
 )
 def add_edge_label():
     if "AddEdgeLabel" not in manager.TRANSFORMS.components_dict:

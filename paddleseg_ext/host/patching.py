@@ -71,7 +71,7 @@ def undo(kept: int) -> None:
 
 
 def changed_since(kept: int) -> list[str]:
-    """The functions that were changed after the first `kept`, such as ``paddle.framework.io.save``."""
+    """The functions that were changed after the first `kept`, such as ``paddle.save``."""
     names = []
     for owner, name, _ in _replaced[kept:]:
         if not isinstance(owner, FunctionType):

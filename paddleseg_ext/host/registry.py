@@ -74,6 +74,7 @@ class Repair:
 
 
 REPAIRS: dict[str, Repair] = {}
+_chosen: list[str] = []  # by the last `apply`
 
 
 def repair(reason: str, upstream: str, needed: bool = False, useful: bool = True):
@@ -104,8 +105,10 @@ def apply(policy: str | None = None) -> list[Repair]:
     """
     _report_unsupported()
     chosen = selected(os.environ.get(REPAIRS_SWITCH) if policy is None else policy)
-    if [one for one in REPAIRS.values() if one.is_on] != chosen:
+    names = [one.name for one in chosen]
+    if names != _chosen:  # of these, those that failed are not tried again
         patching.undo(0)
+        _chosen[:] = names
         for one in REPAIRS.values():
             one.is_on, one.changed = False, []
         for one in chosen:

@@ -177,8 +177,7 @@ class ActiveBoundaryLoss(nn.Layer):
 
     def forward(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
         """logits (N, K, H, W), labels (N, H, W)."""
-        check_class_logits(logits, labels)
-        loss = active_boundary(logits, labels, self.ignore_index)
+        loss = active_boundary(logits, check_class_logits(logits, labels), self.ignore_index)
         if self.ramp_iters == 0:
             return loss
         weight = (self.steps.astype(loss.dtype) / self.ramp_iters).clip(max=1)

@@ -62,12 +62,13 @@ def check_shapes(logits: paddle.Tensor, labels: paddle.Tensor, channels: int | N
         )
 
 
-def check_class_logits(logits: paddle.Tensor, labels: paddle.Tensor) -> None:
-    """Raises ValueError unless logits (N, K, H, W) of two classes or more go with integer labels (N, H, W)."""
-    integer_labels(labels)
+def check_class_logits(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+    """`integer_labels`; raises ValueError unless logits (N, K, H, W) of two classes or more go with them."""
+    labels = integer_labels(labels)
     check_shapes(logits, labels)
-    if logits.shape[1] < 2:
-        raise ValueError(f"logits have the shape {list(logits.shape)}: one class; expected two or more")
+    if logits.shape[1] < 2 or 0 in logits.shape:  # of an empty batch Paddle's gradients end the process
+        raise ValueError(f"logits have the shape {list(logits.shape)}; expected two classes or more, and some pixels")
+    return labels
 
 
 def integer_labels(labels: paddle.Tensor) -> paddle.Tensor:

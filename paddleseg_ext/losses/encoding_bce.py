@@ -65,6 +65,9 @@ def encoding_bce(
         labels: (N, H, W) or (N, 1, H, W), integers.
         ignore_index: the label of pixels that count for nothing.
         reduction: 'mean' over the C logits of the images that take part, 'sum', or 'none' for (N, C).
+
+    Raises:
+        ValueError: labels that are not integers.
     """
     logits = at_least_float32(logits)
     present = present_classes(labels, logits.shape[1], ignore_index).astype(logits.dtype)
@@ -78,8 +81,12 @@ def encoding_bce(
 
 
 def present_classes(labels: paddle.Tensor, num_classes: int, ignore_index: int = 255) -> paddle.Tensor:
-    """1 where an image has the class and 0 elsewhere, (N, num_classes) float32, from labels (N, [1,] H, W)."""
-    labels = labels.flatten(1)
+    """1 where an image has the class and 0 elsewhere, (N, num_classes) float32, from labels (N, [1,] H, W).
+
+    Raises:
+        ValueError: labels that are not integers.
+    """
+    labels = integer_labels(labels).flatten(1)
     counts = (labels != ignore_index) & (labels >= 0) & (labels < num_classes)
     # The rest goes to a spare last column, which is cut off: Paddle 2.6 would write it out of bounds.
     column = paddle.where(counts, labels, paddle.full_like(labels, num_classes))

@@ -53,7 +53,8 @@ class EncNet(nn.Layer):
     ):
         super().__init__()
         stages = len(backbone.feat_channels)
-        if stages < 3 or not isinstance(backbone_indices, Sequence) or not set(backbone_indices) <= {*range(stages)}:
+        is_list = isinstance(backbone_indices, Sequence) and len(backbone_indices) > 0
+        if stages < 3 or not is_list or not set(backbone_indices) <= {*range(stages)}:
             raise ValueError(
                 f"backbone_indices is {backbone_indices!r}; expected a list of stages of {type(backbone).__name__}, "
                 f"which has {stages} (at least 3 are needed), counted from 0"

@@ -66,6 +66,8 @@ def read_pickle(file, encoding: str = "latin1", name: str | None = None):
             _join_slices(content)
     except _Refused as error:
         raise UserError(f"{name}: refused, since it {error}") from error
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # foreign bytes make a reader fail in many ways
         raise UserError(f"{name}: not a whole file of paddle.save: copy or download it again") from error
     return content

@@ -37,6 +37,8 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
             f"{path}: refused, since it is not a PyTorch file or holds more than weights"
             + (f" ({reason[0]})" if reason else "")
         ) from error
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # foreign bytes make the reader fail in many ways
         raise UserError(f"{path}: not a whole PyTorch file; download it again") from error
 
@@ -44,7 +46,7 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
         raise UserError(f"{path}: holds no state dict (names and tensors)")
-    return {WRAPPERS.sub("", name): value.float().numpy() for name, value in content.items()}
+    return {WRAPPERS.sub("", name): value.detach().float().numpy() for name, value in content.items()}
 
 
 def _numpy_scalar_globals() -> list:
