@@ -58,6 +58,7 @@ class Predictor:
 
         Raises:
             ValueError: no image, one of 32 bits, or an array of another shape or type.
+            FileNotFoundError: there is no such file.
         """
         if isinstance(picture, list):
             return [self(one) for one in picture]
@@ -78,6 +79,8 @@ def as_bgr(picture: Picture) -> np.ndarray:
 
 def pillow_as_bgr(picture: Image.Image) -> np.ndarray:
     """What `read_image` gives for the file: EXIF turns it, 16 bits become 8, alpha is left out.
+
+    Not so for the file of an RGBA TIFF, whose colours OpenCV multiplies by alpha.
 
     Raises:
         ValueError: an image of 32 bits.

@@ -5,6 +5,7 @@ import json
 import runpy
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from unittest import mock
 
@@ -16,10 +17,11 @@ from picture_support import SANET, write_config, write_dataset
 from process_support import in_forked_process
 
 from paddleseg_ext import cpu
-from paddleseg_ext.benchmarks import inference, inference_report, losses, measuring, mkl
+from paddleseg_ext.benchmarks import inference, inference_report, losses, measuring, mkl, training
 from paddleseg_ext.benchmarks.encoding import FLOOR, OURS, PADDLESEG, Cost, ratio_rows
 from paddleseg_ext.boundary import squared_distances
 from paddleseg_ext.command import UserError
+from paddleseg_ext.deploy import exporting, streaming
 from paddleseg_ext.losses import active_boundary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +61,40 @@ def test_failure_in_a_process_is_one_row():
     figure = inference.measured({"network": "x"}, int, 1, "not a number")
     assert figure["network"] == "x" and "failed" in figure
     assert inference_report.report_row({**figure, "size": "1x1"})["latency"].startswith("failed: ")
+
+
+def test_a_network_that_cannot_be_prepared_does_not_stop_the_others(tmp_path):
+    def in_process(threads, function, name, *args):
+        if name == "SANet-S":
+            raise RuntimeError("no memory")
+        if function is inference.prepare:
+            return {"parameters": 1}
+        return {**asdict(measuring.summarise([1.0])), "peak_memory": 1, "label_agreement": 0.0}
+
+    def run(*networks):
+        flags = ("--backends", "inference", "--sizes", "64x64", "--save_dir", tmp_path)
+        run_benchmark("inference", "--networks", *networks, *flags, in_process=in_process)
+        return read_report(tmp_path, "inference")
+
+    failed, measured = run("SANet-S", "BiSeNetV2")
+    assert failed["backend"] == "inference" and failed["failed"] == "no memory" and measured["median"] == 1
+    assert " 0.000% |" in (tmp_path / "inference.md").read_text()
+    run("SANet-S")
+    assert json.loads((tmp_path / "inference.json").read_text())["notes"][1:] == []
+    (tmp_path / "wrong.yml").write_text("model: [")
+    with pytest.raises(UserError, match="wrong.yml"):
+        run("BiSeNetV2", tmp_path / "wrong.yml")
+
+
+def test_what_cannot_be_onnx_keeps_its_weights(tmp_path, monkeypatch):
+    def refuse(deployment):
+        raise UserError("paddle2onnx cannot convert this network")
+
+    monkeypatch.setattr(exporting, "write_onnx", refuse)
+    network = (str(write_config(tmp_path, type="FoldingCases")), [1, 3, 32, 48], False, str(tmp_path))
+    inference.prepare(*network, ["inference", "onnxruntime"])
+    figure = inference.measure(1, *network, "inference", "cpu", ("median", 0, 1))
+    assert figure["label_agreement"] >= 0.999
 
 
 def test_comparisons():
@@ -152,6 +188,13 @@ def test_training(synthetic, tmp_path):
     assert min(parts) > 0 and sum(parts) == pytest.approx(figure["step"])
 
 
+def test_a_train_set_smaller_than_a_batch(tmp_path):
+    path = write_config(write_dataset(tmp_path, count=1), **{**SANET, "outputs": ["main"]})
+    path.write_text(path.read_text().replace("batch_size: 1", "batch_size: 2"))
+    with pytest.raises(UserError, match="config.yml: batch_size 2 is more than the 1 images"):
+        training.measure(str(path), None, "cpu", 0, 1)
+
+
 @pytest.mark.slow
 def test_mkl(tmp_path, monkeypatch):
     monkeypatch.setattr(mkl, "is_amd_with_avx2", lambda: True)
@@ -215,6 +258,15 @@ def test_streaming(tmp_path):
     )
     (figure,) = read_report(tmp_path, "streaming")
     assert figure["bare"] > 0 and figure["streaming"] > 0
+
+
+@pytest.mark.parametrize("output_op, told", [("none", "export with --output_op argmax"), ("argmax", "0.png: full")])
+def test_streaming_that_fails(output_op, told, tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "predict_pictures", lambda *_: streaming.Summary(seconds=1, failed=["0.png: full"]))
+    export_folder(tmp_path, output_op=output_op)
+    flags = ("--backend", "inference", "--num_images", 1, "--size", 48, 32, "--threads", 1, "--save_dir", tmp_path)
+    with pytest.raises(UserError, match=told):
+        run_benchmark("streaming", "--model_dir", tmp_path, *flags, in_process=lambda _, measure, args: measure(args))
 
 
 @pytest.mark.slow

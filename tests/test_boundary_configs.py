@@ -58,6 +58,13 @@ def test_losses_of_the_configs(path):
         assert (part in path.stem.split("_")) == (name in [type(loss).__name__ for loss in types])
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_sgd_has_momentum(path):
+    """As in PaddleSeg's configs, whose base sets it."""
+    optimizer = load_config(str(path)).dic["optimizer"]
+    assert optimizer["type"] != "SGD" or optimizer["momentum"] == 0.9
+
+
 def test_steps_of_a_resumed_training(tmp_path):
     config = write_mixed(write_dataset(tmp_path), {"type": "ActiveBoundaryLoss", "ramp_iters": 10})
     losses = Builder(load_config(str(config))).loss

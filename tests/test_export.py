@@ -32,10 +32,12 @@ def config(data):
 
 
 def test_files_and_description(config, tmp_path):
+    for name in ("model.onnx", "model_int8.onnx", "notes.txt"):
+        (tmp_path / name).write_text("there before")
     run_tool("export", config=config, save_dir=tmp_path)
-    assert {MODEL_FILE, "model.pdiparams", "deploy.yaml", "comparison.json"} <= {
-        path.name for path in tmp_path.iterdir()
-    }
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {MODEL_FILE, "model.pdiparams", "deploy.yaml", "comparison.json", "notes.txt"} <= written
+    assert not {"model.onnx", "model_int8.onnx"} & written  # of an earlier export
     description = yaml.safe_load((tmp_path / "deploy.yaml").read_text())["Deploy"]
     assert {MODEL_FILE, "model.pdiparams"} <= set(description.pop("sha256"))
     assert description == {
@@ -243,6 +245,8 @@ def test_verdict():
     assert comparison.sizes == ["1x4"] and not comparison.passed
     same = compare("a against a", [scores], lambda picture: scores, [np.zeros((1, 3, 1, 4))])
     assert same.passed and same.label_agreement == 1
+    nothing = compare("0 against 0", [0 * scores], lambda picture: 0 * scores, [np.zeros((1, 3, 1, 4))])
+    assert nothing.passed and nothing.relative_difference == 0
     tied = scores * [[[[1, 1, 1e-5, 1]]]]  # the third pixel hardly prefers its label
     labels = scores.argmax(1)
     labels[0, 0, 2] = 1

@@ -179,7 +179,7 @@ def test_names_of_classes_become_names_of_files(tmp_path):
     assert {"cam_road_path.png", "cam_traffic_light.png", "probability_a_b.png"} < drawn and len(drawn) == 6
 
 
-def test_wrong_flags_are_told(tmp_path):
+def test_wrong_flags_are_told(tmp_path, capsys):
     write_dataset(tmp_path, count=1)
     flags = {"config": write_config(tmp_path), "image_path": tmp_path / "images", "save_dir": tmp_path / "out"}
     with pytest.raises(UserError, match="--layer nothing"):
@@ -187,3 +187,4 @@ def test_wrong_flags_are_told(tmp_path):
     with pytest.raises(UserError, match="class 9"):
         run_tool("heat_map", classes=[9], **flags)
     assert run_tool("heat_map", pixel=[500, 0], **flags) == 1  # outside of this image, not of every one
+    assert "Written" not in capsys.readouterr().out

@@ -16,7 +16,7 @@ from PIL import Image
 from paddleseg_ext.builder import Builder, classes_of, load_config
 from paddleseg_ext.command import UserError
 from paddleseg_ext.deploy.drawing import Artist
-from paddleseg_ext.deploy.streaming import ExportedSegmenter, restore_size, stream
+from paddleseg_ext.deploy.streaming import ExportedSegmenter, predict_pictures, restore_size, stream
 from paddleseg_ext.deploy.video import predict_video
 from paddleseg_ext.segmenter import prepare
 
@@ -58,7 +58,7 @@ def test_unreadable_pictures_are_named_and_the_rest_is_done(data, trained, expor
     for way, flags in ways.items():
         assert run_tool("predict", image_path=pictures.parent, save_dir=tmp_path / way, **flags) == 1
         told = capsys.readouterr().err
-        assert "2 of 3 could not be predicted" in told and "text.png: " in told and "cut.png: " in told
+        assert "error: 2 of 3 failed:" in told and "text.png: " in told and "cut.png: " in told
         assert outputs(tmp_path / way) == [
             "added_prediction/deeper/good.png",
             "pseudo_color_prediction/deeper/good.png",
@@ -146,11 +146,38 @@ def test_a_list_in_the_current_folder(trained, tmp_path, monkeypatch):
     assert outputs(tmp_path / "out/added_prediction") == ["a/1.png", "b/1.png"]
 
 
+def test_results_do_not_replace_each_other_and_are_not_read_again(data, trained, tmp_path):
+    results = ("added_prediction/a.jpg", "added_prediction/a.png", "added_prediction/b.png")
+    maps = ("pseudo_color_prediction/a.jpg.png", "pseudo_color_prediction/a.png.png", "pseudo_color_prediction/b.png")
+    names = ("a.jpg", "a.png", "b.png")
+    for name in names:
+        Image.open(data / "images/p0.png").save(tmp_path / name)
+    for _ in range(2):
+        assert run_tool("predict", image_path=tmp_path, save_dir=tmp_path, **trained) == 0
+        assert outputs(tmp_path) == sorted([*names, *results, *maps])
+    (tmp_path / "list.txt").write_text("b.png\nadded_prediction/b.png\n")
+    for inputs in ("added_prediction", "added_prediction/b.png", "list.txt"):
+        with pytest.raises(UserError, match="--save_dir .*: the results there could replace"):
+            run_tool("predict", image_path=tmp_path / inputs, save_dir=tmp_path, **trained)
+
+
 def write_video(path, count=7, size=(96, 64)):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, size)
     for index in range(count):
         writer.write(np.full((size[1], size[0], 3), 30 * index, np.uint8))
     writer.release()
+
+
+def test_each_process_takes_its_share_under_the_same_names(tmp_path, monkeypatch):
+    paths = [str(tmp_path / name) for name in ("a.jpg", "a.png", "b.png")]
+    for path in paths:
+        cv2.imwrite(path, np.zeros((4, 6, 3), np.uint8))
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    for rank, names in enumerate([["a.jpg.png", "b.png"], ["a.png.png"]]):
+        monkeypatch.setenv("PADDLE_TRAINER_ID", str(rank))
+        out = tmp_path / str(rank)
+        assert predict_pictures(paths, str(tmp_path), FakeSegmenter(lambda _: False), WHITE, str(out)).done
+        assert outputs(out / "pseudo_color_prediction") == names
 
 
 @pytest.mark.parametrize("way", ["paddle", "inference"])
@@ -240,6 +267,10 @@ def test_a_video_that_cannot_be_written_is_told(tmp_path, monkeypatch):
             "broken.mp4: not a video",
         ),
         ({"image_path": "{data}/broken.mp4", "legend": True}, "--legend is for images, not for videos"),
+        (
+            {"image_path": "{data}", "backend": "inference", "model_dir": "{exported}", "threads": -1},
+            "--threads -1: give the number",
+        ),
     ],
 )
 def test_wrong_flags(data, trained, exported, flags, message, tmp_path):

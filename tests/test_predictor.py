@@ -99,6 +99,8 @@ def test_what_a_model_path_names(run_folder, tmp_path):
     assert never_evaluated[1] == str(tmp_path / "iter_100/model.pdparams")
     with pytest.raises(UserError, match="--config is missing, and there is no config.yml beside"):
         find_run(None, str(tmp_path))
+    with pytest.raises(UserError, match="--model_path .*typo: there is no such file or folder"):
+        find_run(None, str(tmp_path / "typo"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"holds no model.pdparams, best_model/model.pdparams or iter_"):
         find_run(None, str(tmp_path / "empty"))

@@ -6,7 +6,7 @@ import pytest
 from paddle import nn
 from paddle.nn import functional as F
 from paddle.vision.models import resnet18
-from picture_support import EVERY_NETWORK, run_tool, write_config, write_dataset
+from picture_support import EVERY_NETWORK, SANET, run_tool, write_config, write_dataset
 
 from paddleseg_ext.analysis.receptive_field import (
     AxisField,
@@ -227,7 +227,11 @@ def test_sanet_stages_by_name_over_noise(tmp_path):
     assert report["context"]["width"]["size"] is None and report["context"]["width"]["stride"] == 64
 
 
-def test_wrong_layers_are_told(tmp_path):
+def test_what_is_wrong_is_told(tmp_path):
     write_dataset(tmp_path, count=1)
+    flags = {"config": write_config(tmp_path, **SANET), "save_dir": tmp_path, "input_size": [64, 64], "max_size": 64}
     with pytest.raises(UserError, match="--layers nothing"):
-        run_tool("receptive_field", config=write_config(tmp_path), layers=["nothing"], save_dir=tmp_path)
+        run_tool("receptive_field", layers=["nothing"], **flags)
+    (tmp_path / "broken.png").write_text("no image")
+    with pytest.raises(UserError, match="none of the images could be read"):
+        run_tool("receptive_field", layers=["backbone.stem"], image_path=tmp_path / "broken.png", **flags)

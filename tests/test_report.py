@@ -117,6 +117,9 @@ def test_errors_are_coloured_by_kind():
     near, elsewhere = report_module.ERRORS.values()
     assert tuple(drawn[10, 22]) == near and tuple(drawn[10, 35]) == elsewhere
     assert (drawn[0] == 255).all() and tuple(drawn[10, 5]) == (150, 150, 150)
+    ignoring = replace(classes, ignore_index=0)
+    drawn = report_module.error_map(np.full((20, 40, 3), 80, np.uint8), np.ones_like(label), label, ignoring)
+    assert (drawn[:, :20] == 255).all() and (drawn[1:, 20:] == 150).all()
 
 
 def test_unreadable_pictures_are_told(tmp_path, capsys):
@@ -128,6 +131,8 @@ def test_unreadable_pictures_are_told(tmp_path, capsys):
     assert (tmp_path / "out/report.html").is_file()
     with pytest.raises(UserError, match="none of the images could be read"):
         run_tool("report", image_path=tmp_path / "images/broken.png", **flags)
+    with pytest.raises(UserError, match="--num_images -1: give"):
+        run_tool("report", num_images=-1, **flags)
 
 
 def test_scores_by_hand():
@@ -148,15 +153,19 @@ def test_scores_by_hand():
     assert scores.worst(2)[1].value == pytest.approx(1)
 
 
-def test_the_mean_is_that_of_val_and_absent_classes_are_named(tmp_path):
+@pytest.mark.parametrize("test_config", [{}, {"aug_eval": True, "scales": 0.25}])
+def test_the_mean_is_that_of_val_and_absent_classes_are_named(tmp_path, test_config):
     folder = write_dataset(tmp_path, count=2)
     for path in (folder / "labels").iterdir():
         cv2.imwrite(str(path), np.minimum(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), 2))  # without class 3
     config, model = write_config(folder, type="FoldingCases"), network()
-    model.conv_out.bias.set_value(np.float32([0, 0, 0, -100]))  # which is not predicted either
+    dataset = Builder(load_config(str(config))).val_dataset
+    means = model(paddle.to_tensor(dataset[0]["img"][None]))[0].mean((0, 2, 3))
+    model.conv_out.bias.set_value(paddle.to_tensor([0.0, 0, 0, -100]) - means)  # class 3 is not predicted either
     paddle.save(model.state_dict(), str(folder / "weights.pdparams"))
-    miou, accuracy, *_ = evaluate(model, Builder(load_config(str(config))).val_dataset, print_detail=False)
+    miou, accuracy, *_ = evaluate(model, dataset, print_detail=False, **test_config)
     flags = {"config": config, "model_path": folder / "weights.pdparams", "save_dir": tmp_path / "out"}
+    flags["opts"] = f"test_config={test_config}"
     assert run_tool("report", **flags) == 0
     texts = Page((tmp_path / "out/report.html").read_text(encoding="utf-8")).texts
     for name, value in (("mean IoU", miou), ("pixels right", accuracy)):

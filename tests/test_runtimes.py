@@ -8,6 +8,7 @@ import yaml
 from deploy_support import export_folder, network, pictures
 
 from paddleseg_ext.command import UserError
+from paddleseg_ext.deploy import runtimes
 from paddleseg_ext.deploy.runtimes import Deployment, EagerSession
 
 pytest.importorskip("onnxruntime")
@@ -34,6 +35,14 @@ def test_labels_of_three_sizes(folder, backend):
         labels = session(picture)
         assert labels.shape == (1, *picture.shape[2:]) and labels.dtype == np.int32
         assert (labels == eager(picture).argmax(1)).mean() >= 0.9999
+
+
+def test_weights_are_hashed_once(folder, monkeypatch):
+    deployment, hashed = Deployment(str(folder)), []
+    real = runtimes.file_digest
+    monkeypatch.setattr(runtimes, "file_digest", lambda path: hashed.append(path) or real(path))
+    deployment.session("onnxruntime")
+    assert hashed == [str(folder / "model.onnx")]
 
 
 def test_description(folder):

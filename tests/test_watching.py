@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -188,6 +189,8 @@ def test_wrong_pixels_are_red_and_ignored_ones_are_not():
     y, x = 34 + 42 + 34 + 20, TILE_WIDTH + 8 + 4  # the middle of the fourth tile
     red = [bool(drawn[y, x + column, 2] > 150) for column in (100, 250, 350)]
     assert red == [False, True, False]
+    drawn = draw(np.full((*label.shape, 3), 90, np.uint8), label, pred + 1, replace(classes, ignore_index=0))
+    assert (drawn[y, x : x + 400, 2] < 150).all()
     assert drawn.shape[1] == 2 * (TILE_WIDTH + 8)
     with_boundary = draw(np.zeros((*label.shape, 3), np.uint8), label, pred, classes, np.zeros(label.shape))
     assert with_boundary.shape[1] == 3 * (TILE_WIDTH + 8)

@@ -50,9 +50,7 @@ def main(args):
         return binary
 
     if args.image_path is None and args.label_path is not None:
-        status = for_each_picture(list_labels(args.label_path), draw_labels)
-        print(f"Written: {args.save_dir}/binary and classes")
-        return status
+        return for_each_picture(list_labels(args.label_path), draw_labels, f"{args.save_dir}/binary and classes")
 
     pictures = choose_pictures(config, args.image_path, args.label_path)
     segmenter = Segmenter.of(config, weights, args.device)
@@ -73,10 +71,8 @@ def main(args):
         }
         write_image(f"{args.save_dir}/panel/{picture.name}.png", panel(parts))
 
-    status = for_each_picture(pictures, draw)
     of_labels = ", binary and classes" if any(picture.label_path for picture in pictures) else ""
-    print(f"Written: {args.save_dir}/panel, probability, overlay{of_labels}")
-    return status
+    return for_each_picture(pictures, draw, f"{args.save_dir}/panel, probability, overlay{of_labels}")
 
 
 if __name__ == "__main__":

@@ -52,9 +52,7 @@ def main(args):
             write_image(f"{folder}/cam_{name}.png", heat_overlay(image, heat.cam, heat.cam.max()))
             write_image(f"{folder}/probability_{name}.png", heat_overlay(image, heat.probability, 1))
 
-    status = for_each_picture(pictures, draw)
-    print(f"Written: {args.save_dir}, a folder for each image (heat of layer {layer})")
-    return status
+    return for_each_picture(pictures, draw, f"{args.save_dir}, a folder for each image (heat of layer {layer})")
 
 
 def region(args, shape):

@@ -6,7 +6,6 @@ classes as a palette PNG); of a video the former alone.
 
 import argparse
 import os
-import sys
 
 from paddleseg_ext.command import UserError, add_network_arguments, add_test_arguments, merge_test_config, run
 
@@ -46,8 +45,7 @@ def parse_args():
 
 
 def main(args):
-    import paddle
-
+    from paddleseg_ext.analysis.pictures import tell_failed
     from paddleseg_ext.builder import find_run, load_config
     from paddleseg_ext.datasets.lists import list_images
     from paddleseg_ext.deploy.streaming import predict_pictures
@@ -59,7 +57,8 @@ def main(args):
     is_video = args.image_path.lower().endswith(VIDEO_SUFFIXES)
     if is_video and not os.path.isfile(args.image_path):
         raise UserError(f"--image_path {args.image_path}: there is no such file")
-    pictures, folder = (None, None) if is_video else list_images(args.image_path)
+    pictures, folder = ([args.image_path], None) if is_video else list_images(args.image_path)
+    pictures = without_results(args, pictures)
     if args.backend == "paddle":
         refuse_flags_of_exported(args)
         path, weights = find_run(args.config, args.model_path)
@@ -74,22 +73,25 @@ def main(args):
     if is_video:
         summary = predict_video(args.image_path, segmenter, artist, args.save_dir)
     else:
-        ranks = paddle.distributed.ParallelEnv()  # of paddle.distributed.launch: each process takes its share
-        share = pictures[ranks.rank :: ranks.nranks]
-        summary = predict_pictures(share, folder, segmenter, artist, args.save_dir)
-    if summary.failed:
-        total = summary.done + len(summary.failed)
-        print(
-            f"error: {len(summary.failed)} of {total} could not be predicted:",
-            *summary.failed,
-            sep="\n  ",
-            file=sys.stderr,
-        )
+        summary = predict_pictures(pictures, folder, segmenter, artist, args.save_dir)
     if summary.done:
         print(
             f"Written: {args.save_dir}/added_prediction{'' if is_video else ' and pseudo_color_prediction'} ({summary})"
         )
-    return 1 if summary.failed else 0
+    return tell_failed(summary.failed, summary.done + len(summary.failed))
+
+
+def without_results(args, pictures):
+    """The images without the results of an earlier run, where --image_path is a folder above those."""
+    folders = [os.path.join(args.save_dir, kind) for kind in ("added_prediction", "pseudo_color_prediction")]
+    results = tuple(os.path.realpath(folder) + os.sep for folder in folders)
+    others = [path for path in pictures if not os.path.realpath(path).startswith(results)]
+    if not others or (len(others) < len(pictures) and not os.path.isdir(args.image_path)):
+        raise UserError(
+            f"--save_dir {args.save_dir}: the results there could replace the images of --image_path "
+            f"{args.image_path}: give another folder"
+        )
+    return others
 
 
 def refuse_flags_of_exported(args):
@@ -108,9 +110,10 @@ def exported_segmenter(args):
         raise UserError("--aug_pred and --is_slide need --backend paddle")
     if args.model_dir is None:
         raise UserError(f"--backend {args.backend} needs --model_dir, a folder that tools/export.py wrote")
+    if args.threads is not None and args.threads < 1:
+        raise UserError(f"--threads {args.threads}: give the number of CPU threads, at least 1")
     exported = Deployment(args.model_dir)
-    if exported.output_op != "argmax":
-        raise UserError(f"{args.model_dir}: its output is {exported.output_op!r}: export with --output_op argmax")
+    exported.require_labels()
 
     def open_session(threads):
         return exported.session(args.backend, args.device, threads, args.precision or "float32")
@@ -121,12 +124,9 @@ def exported_segmenter(args):
 
 def make_artist(args, config):
     """Draws in --custom_color, else in the colours of the data set, else in PaddleSeg's."""
-    import numpy as np
-    from paddleseg.utils import visualize
-
     from paddleseg_ext.builder import classes_of
     from paddleseg_ext.datasets.description import Classes
-    from paddleseg_ext.deploy.drawing import Artist
+    from paddleseg_ext.deploy.drawing import Artist, palette
     from paddleseg_ext.deploy.video import VIDEO_SUFFIXES
 
     classes = None if config is None or not config.val_dataset_cfg else classes_of(config)
@@ -136,7 +136,7 @@ def make_artist(args, config):
         raise UserError("--legend is for images, not for videos: leave it out")
     if args.legend and classes is None:
         raise UserError("--legend needs --config with a val_dataset, which names the classes")
-    colours = np.array(visualize.get_color_map_list(256, custom_color=args.custom_color), np.uint8).reshape(-1, 3)[:256]
+    colours = palette(args.custom_color)
     if classes is not None:
         if not args.custom_color:
             colours[: len(classes)] = classes.colours[: len(classes)]

@@ -78,6 +78,8 @@ def main(args):
 
     if pictures:
         status = for_each_picture(pictures, add_picture)
+        if not effective.count:
+            raise UserError("none of the images could be read (each is named above): give others by --image_path")
     else:
         status = 0
         paddle.seed(0)

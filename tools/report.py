@@ -25,11 +25,14 @@ def main(args):
     from paddleseg_ext.builder import classes_of, find_run, load_config
     from paddleseg_ext.segmenter import Segmenter
 
+    if args.num_images < 0:
+        raise UserError(f"--num_images {args.num_images}: give the number of images to show, at least 0")
     config_path, weights = find_run(args.config, args.model_path)
     config = load_config(config_path, opts=args.opts)
     classes = classes_of(config)
     pictures = choose_pictures(config, args.image_path, args.label_path)
-    segmenter = Segmenter.of(config, weights, args.device)
+    as_val = {**config.test_config, "aug_pred": config.test_config.get("aug_eval")}  # the page shows the scores of val
+    segmenter = Segmenter.of(config, weights, args.device, as_val)
     layer = None
     try:
         layer = choose_layer(layer_shapes(segmenter), len(classes), args.layer)

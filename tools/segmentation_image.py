@@ -50,9 +50,7 @@ def main(args):
         write_image(f"{args.save_dir}/overlay/{picture.name}.png", add_legend(blended, predicted, classes))
         write_image(f"{args.save_dir}/panel/{picture.name}.png", add_legend(panel(parts), shown, classes))
 
-    status = for_each_picture(pictures, draw)
-    print(f"Written: {args.save_dir}/colour, overlay and panel")
-    return status
+    return for_each_picture(pictures, draw, f"{args.save_dir}/colour, overlay and panel")
 
 
 if __name__ == "__main__":

@@ -83,17 +83,23 @@ def _names(paths: list[str], root: str | None) -> dict[str, Path]:
 
 
 def _pictures(names: dict[str, Path], labels: dict[str, str | None]) -> list[Picture]:
+    return [Picture(path, stem, labels[path]) for path, stem in distinct_stems(names).items()]
+
+
+def distinct_stems(names: dict[str, Path]) -> dict[str, str]:
+    """Each name without its suffix; a.jpg beside a.png keeps it, and so does a.jpg.png beside both."""
     stems = {path: name.with_suffix("") for path, name in names.items()}
     taken = Counter([*stems.values(), *names.values()])
-    return [
-        # a.jpg beside a.png keeps its suffix, and so does a.jpg.png beside both
-        Picture(path, (stems[path] if taken[stems[path]] == 1 else name).as_posix(), labels[path])
-        for path, name in names.items()
-    ]
+    return {path: (stems[path] if taken[stems[path]] == 1 else name).as_posix() for path, name in names.items()}
 
 
-def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarray], None]) -> int:
+def for_each_picture(
+    pictures: list[Picture], work: Callable[[Picture, np.ndarray], None], written: str | None = None
+) -> int:
     """`work(picture, image)` on every image under a progress bar; one that fails does not stop the others.
+
+    Args:
+        written: what to tell at the end that was written, unless all images failed.
 
     Returns:
         The exit status: 0, or 1 when images failed, each of which is named on stderr at the end.
@@ -106,6 +112,13 @@ def for_each_picture(pictures: list[Picture], work: Callable[[Picture, np.ndarra
             raise  # a flag is wrong, for every image
         except Exception as error:  # whatever a codec, a transform or the network makes of an odd image
             failed.append(f"{picture.path}: {one_line(error)}")
+    if written is not None and len(failed) < len(pictures):
+        print(f"Written: {written}")
+    return tell_failed(failed, len(pictures))
+
+
+def tell_failed(failed: list[str], total: int) -> int:
+    """Name what failed on stderr, a line each; returns the exit status."""
     if failed:
-        print(f"error: {len(failed)} of {len(pictures)} images failed:", *failed, sep="\n  ", file=sys.stderr)
+        print(f"error: {len(failed)} of {total} failed:", *failed, sep="\n  ", file=sys.stderr)
     return 1 if failed else 0

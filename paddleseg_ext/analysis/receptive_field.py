@@ -193,6 +193,7 @@ class EffectiveFields:
     def __init__(self, model: nn.Layer, names: Iterable[str]):
         self.model = model
         self.names = list(names)
+        self.count = 0
         self._places: dict[str, tuple] = {}
         self._sums = dict.fromkeys(self.names, np.zeros(()))
 
@@ -205,6 +206,7 @@ class EffectiveFields:
             gradient = np.abs(_gradient(output[:, :, row, column], x))
             self._sums[name] = self._sums[name] + gradient.sum(axis=(0, 1), dtype=np.float64)
             self._places[name] = tuple(zip((row, column), x.shape[2:], output.shape[2:]))
+        self.count += 1
 
     def centre(self, name: str, field: Field) -> tuple[int, int]:
         """The pixel (row, column) that the output whose gradient was taken is centred on, by its theoretical field.

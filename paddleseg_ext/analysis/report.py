@@ -140,7 +140,7 @@ def make_entry(score: Score, image: np.ndarray, segmenter: Segmenter, classes: C
 
 def error_map(image: np.ndarray, predicted: np.ndarray, label: np.ndarray, classes: Classes) -> np.ndarray:
     """The image in pale grey (BGR), wrong pixels in the colours of `ERRORS`, white where nothing is labelled."""
-    labelled = label < len(classes)
+    labelled = (label < len(classes)) & (label != classes.ignore_index)
     wrong = (predicted != label) & labelled
     near = label_boundary(label, classes.ignore_index, 2 * NEAR_BOUNDARY)
     pale = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), GREY) // 2 + 110

@@ -58,9 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    from paddleseg_ext.builder import load_config
+
     for name in args.networks:
-        if name not in NETWORKS and not os.path.isfile(name):
-            raise UserError(f"--networks {name}: no YAML file and no known network; {nearest(name, NETWORKS)}")
+        if name not in NETWORKS:
+            if not os.path.isfile(name):
+                raise UserError(f"--networks {name}: no YAML file and no known network; {nearest(name, NETWORKS)}")
+            load_config(name)  # a wrong YAML is reported before the processes start
     sizes = [parse_size(size) for size in args.sizes]
     protocol = (args.protocol, args.warm_up, args.runs)
     where = measuring.conditions(args.device, max(args.threads))
@@ -69,14 +73,16 @@ def main(args: argparse.Namespace) -> None:
     def add(about: dict, threads: int, function, *job) -> None:
         about = {**about, "threads": threads}
         print("{network} {size} {backend}, {threads} threads ...".format(**about), file=sys.stderr)
-        figures.append(measured(about, function, threads, *job, args.device, protocol))
+        if "failed" not in about:
+            about = measured(about, function, threads, threads, *job, args.device, protocol)
+        figures.append(about)
 
     for name, (height, width), norms in itertools.product(args.networks, sizes, args.batch_norms):
         shape, label = [args.batch_size, 3, height, width], Path(name).stem
         folder = os.path.join(args.save_dir, "exported", f"{label}_{height}x{width}_{norms}")
         network = (name, shape, norms == "folded", folder)
         about = {"network": label, "size": f"{height}x{width}", "batch": args.batch_size, "batch norms": norms}
-        about |= measuring.in_fresh_process(max(args.threads), prepare, *network, args.backends)
+        about = measured(about, prepare, max(args.threads), *network, args.backends)
         for backend, threads in itertools.product(args.backends, args.threads):
             add({**about, "backend": backend}, threads, measure, *network, backend)
     if args.torch:
@@ -132,14 +138,23 @@ def prepare(name: str, shape: list[int], fold: bool, folder: str, backends: list
             if not onnx:
                 raise
             print(f"{name}: not as ONNX: {error}", file=sys.stderr)
-            export(build(name), folder, [], [picture], **{**options, "precisions": []})
+            export(restored(name, folder), folder, [], [picture], **{**options, "precisions": []})
     return about
 
 
+def restored(name: str, folder: str):
+    """A network with the weights that `prepare` saved."""
+    import paddle
+
+    network = build(name)
+    network.set_state_dict(paddle.load(os.path.join(folder, "weights.pdparams")))
+    return network
+
+
 def measured(about: dict, function, threads: int, *args) -> dict:
-    """`about` with what ``function(threads, *args)`` measures in a process of its own, or why it could not."""
+    """`about` with what ``function(*args)`` tells from a process of its own, or why it could not."""
     try:
-        return {**about, **measuring.in_fresh_process(threads, function, threads, *args)}
+        return {**about, **measuring.in_fresh_process(threads, function, *args)}
     except Exception as error:  # one that cannot be measured does not stop the others
         return {**about, "failed": one_line(error)}
 
@@ -155,8 +170,7 @@ def measure(threads, name, shape, fold, folder, backend, device, protocol) -> di
     paddle.set_device(device)
     picture = example(shape)
     if backend == "paddle":
-        network = build(name)
-        network.set_state_dict(paddle.load(os.path.join(folder, "weights.pdparams")))
+        network = restored(name, folder)
         if fold:
             fold_batch_norms(network, paddle.to_tensor(picture))
         session: Session = EagerSession(with_output_op(network, "argmax"))

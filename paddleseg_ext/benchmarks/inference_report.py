@@ -27,7 +27,7 @@ def report_row(figure: dict) -> dict:
         "multiply-adds": macs and f"{macs / 1e9:.1f} G",
         "parameters": f"{figure['parameters'] / 1e6:.2f} M",
         "peak memory": f"{figure['peak_memory'] / 1e6:.0f} MB",
-        "labels equal": agreement and f"{agreement:.3%}",
+        "labels equal": None if agreement is None else f"{agreement:.3%}",
     }
 
 
@@ -56,7 +56,7 @@ def comparisons(figures: list[dict]) -> list[str]:
             if runtime != backend and runtime in float32:
                 line += f"; {backend} is {float32[runtime] / median:.2f} times as fast as {runtime}"
         lines.append(line)
-    return ["\n".join(lines)]
+    return ["\n".join(lines)] if lines else []
 
 
 def plot(figures: list[dict], path: str) -> None:

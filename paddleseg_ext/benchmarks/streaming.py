@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 
 from paddleseg_ext.benchmarks import measuring
+from paddleseg_ext.command import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,18 +41,17 @@ def main(args: argparse.Namespace) -> None:
 def measure(args: argparse.Namespace) -> dict:
     """Images per second of the bare network and of the whole way."""
     import cv2
-    from paddleseg.utils import visualize
 
     from paddleseg_ext.deploy.runtimes import Deployment
     from paddleseg_ext.deploy.streaming import Artist, ExportedSegmenter, predict_pictures
 
     exported = Deployment(args.model_dir)
+    exported.require_labels()
 
     def open_session(threads):
         return exported.session(args.backend, "cpu", threads, args.precision)
 
     session = open_session(args.threads)
-    artist = Artist(np.array(visualize.get_color_map_list(256), np.uint8).reshape(-1, 3)[:256])
     with tempfile.TemporaryDirectory() as folder:
         paths = [os.path.join(folder, f"{index:04}{args.suffix}") for index in range(args.num_images)]
         for index, path in enumerate(paths):
@@ -60,7 +60,9 @@ def measure(args: argparse.Namespace) -> dict:
         half = max(1, args.num_images // 2)
         before = measuring.repeat(lambda: session(prepared), 3, half)
         segmenter = ExportedSegmenter(exported.transforms, open_session, args.threads)
-        summary = predict_pictures(paths, folder, segmenter, artist, os.path.join(folder, "out"))
+        summary = predict_pictures(paths, folder, segmenter, Artist(), os.path.join(folder, "out"))
+        if summary.failed:
+            raise UserError(f"--model_dir {args.model_dir}: {summary.failed[0]}")
         after = measuring.repeat(lambda: session(prepared), 3, half)
     return {"bare": 2 / (before.mean + after.mean), "streaming": summary.done / summary.seconds}
 

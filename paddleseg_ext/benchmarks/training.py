@@ -11,6 +11,7 @@ from dataclasses import asdict
 import numpy as np
 
 from paddleseg_ext.benchmarks import measuring
+from paddleseg_ext.command import UserError
 
 PARTS = ("data", "forward", "losses", "backward", "update")
 
@@ -63,11 +64,10 @@ def measure(path: str, synthetic: list[int] | None, device: str, warm_up: int, r
     loss_computation = sys.modules["paddleseg.core.train"].loss_computation  # `paddleseg.core.train` is a function
     paddle.seed(0)
     paddle.set_device(device)
-    config = load_config(path)
-    builder = Builder(config)
+    builder = Builder(load_config(path))
     network, optimizer, losses = builder.model, builder.optimizer, builder.loss
     network.train()
-    batches = _random_batches(network, synthetic) if synthetic else _batches(builder.train_dataset, config.batch_size)
+    batches = _random_batches(network, synthetic) if synthetic else _batches(path, builder)
 
     seconds: dict[str, list[float]] = {part: [] for part in PARTS}
     for _ in range(warm_up + runs):
@@ -99,9 +99,12 @@ def measure(path: str, synthetic: list[int] | None, device: str, warm_up: int, r
     return {part: values[warm_up:] for part, values in seconds.items()}
 
 
-def _batches(dataset, batch_size: int):
+def _batches(path: str, builder):
     import paddle
 
+    dataset, batch_size = builder.train_dataset, builder.config.batch_size
+    if len(dataset) < batch_size:
+        raise UserError(f"{path}: batch_size {batch_size} is more than the {len(dataset)} images to train on: lower it")
     while True:
         yield from paddle.io.DataLoader(dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=0)
 

@@ -82,7 +82,7 @@ def compare(
         what,
         sizes,
         None if gives_labels else float(difference),
-        None if gives_labels else float(difference / largest),
+        None if gives_labels else float(difference / (largest or 1)),
         equal / pixels,
         ties / pixels,
     )

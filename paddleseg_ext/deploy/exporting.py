@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -212,13 +213,15 @@ def write_folder(network, folder: str, transforms: list, shape: list, output_op:
 
 def publish(folder: str, save_dir: str, report: dict) -> None:
     """Add to an exported folder the digests, with which `Deployment` compares its files, and ``comparison.json``, and
-    move all to `save_dir`."""
+    move all to `save_dir`; what an earlier export left there that this one did not write is no longer valid."""
     path = os.path.join(folder, DESCRIPTION)
     description = read_yaml(path)
     others = sorted(name for name in os.listdir(folder) if name != DESCRIPTION)
     description["Deploy"]["sha256"] = {name: file_digest(os.path.join(folder, name)) for name in others}
     write_whole(path, yaml.safe_dump(description))
     write_whole(os.path.join(folder, "comparison.json"), json.dumps(report, indent=2))
+    for name in ONNX_FILES.values():
+        Path(save_dir, name).unlink(missing_ok=True)
     for name in os.listdir(folder):
         os.replace(os.path.join(folder, name), os.path.join(save_dir, name))
 
@@ -291,9 +294,9 @@ def put_argmax_on_channels_last(model) -> None:
 
 
 def checking_inputs(config: Config, image_path: str | None, shape: list | None) -> list[np.ndarray]:
-    """Three network inputs (N, C, H, W): of the images at `image_path`, or seeded noise.
+    """Network inputs (N, C, H, W): three of the images at `image_path`, or seeded noise.
 
-    A fixed `shape` is kept to; otherwise each of the three has another size.
+    A fixed `shape` is kept to, for which one of noise is enough; otherwise there are three, each of another size.
     """
     if image_path is None:
         random = np.random.default_rng(0)

@@ -52,7 +52,12 @@ class Deployment:
         except Exception as error:  # whatever a wrong value leads to
             raise UserError(f"{path}: not as export writes it ({one_line(error)}): export again") from error
         self._require_whole(self.model)
-        self._require_whole(self.params)
+        self._params_digest = self._require_whole(self.params)
+
+    def require_labels(self) -> None:
+        """Raises `UserError` if the network gives scores."""
+        if self.output_op != "argmax":
+            raise UserError(f"{self.folder}: its output is {self.output_op!r}: export with --output_op argmax")
 
     def onnx_file(self, precision: str = "float32") -> str:
         if precision not in ONNX_FILES:
@@ -61,12 +66,13 @@ class Deployment:
         self._require_whole(path)
         return path
 
-    def _require_whole(self, path: str) -> None:
-        """Refuse a changed file before Paddle Inference reads it, which hangs on some damaged ones."""
+    def _require_whole(self, path: str) -> str:
+        """A file's digest; refuses a changed one before Paddle Inference reads it, which hangs on some damaged ones."""
         _require_file(path)
-        digest = self.digests.get(os.path.relpath(path, self.folder))
-        if digest not in (None, file_digest(path)):
+        digest = file_digest(path)
+        if self.digests.get(os.path.relpath(path, self.folder), digest) != digest:
             raise UserError(f"{path}: changed since its export (sha256 in {DESCRIPTION}): copy it or export again")
+        return digest
 
     def session(
         self, backend: str, device: str = "cpu", threads: int | None = None, precision: str = "float32"
@@ -78,7 +84,7 @@ class Deployment:
         else:
             path = self.onnx_file(precision)
             session = OnnxSession(path, device, threads)
-            if session.metadata.get(PARAMS_MARK) != file_digest(self.params):
+            if session.metadata.get(PARAMS_MARK) != self._params_digest:
                 raise UserError(
                     f"{path}: it was made from another network than {self.params}: export again with --onnx"
                 )

@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
+import paddle
 from paddleseg.transforms import Compose
 from tqdm import tqdm
 
+from paddleseg_ext.analysis.pictures import distinct_stems
 from paddleseg_ext.command import one_line
 from paddleseg_ext.deploy.drawing import Artist
 from paddleseg_ext.files import read_image
@@ -112,18 +115,24 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable, count: int
 def predict_pictures(
     paths: list[str], folder: str | None, segmenter: Segmenter | ExportedSegmenter, artist: Artist, save_dir: str
 ) -> Summary:
-    """Label images and write what PaddleSeg's predict writes.
+    """Label images and write what PaddleSeg's predict writes; a label map keeps the suffix of an image's name where two
+    differ in nothing else.
 
     Args:
+        paths: of all images; each process of `paddle.distributed.launch` takes its share.
         folder: that their results are named relative to ("" is the current one); None: by their own names.
     """
+    root = folder or os.curdir
+    names = {path: os.path.basename(path) if folder is None else os.path.relpath(path, root) for path in paths}
+    stems = distinct_stems({path: Path(name) for path, name in names.items()})
+    ranks = paddle.distributed.ParallelEnv()
+    share = paths[ranks.rank :: ranks.nranks]
 
     def work(path):
         image = read_image(path)
-        name = os.path.basename(path) if folder is None else os.path.relpath(path, folder or os.curdir)
-        artist.write(save_dir, name, image, segmenter.predict(image))
+        artist.write(save_dir, names[path], stems[path], image, segmenter.predict(image))
 
-    return stream(paths, work, lambda _: None, segmenter.workers, len(paths))
+    return stream(share, work, lambda _: None, segmenter.workers, len(share))
 
 
 def restore_size(labels: np.ndarray, trans_info: list) -> np.ndarray:

@@ -247,7 +247,7 @@ def draw(
         label, pred: class indices (H, W).
         boundary: what a boundary head says, 0 to 1 (H, W); shown beside the label's boundary.
     """
-    label = np.where(label < len(classes), label, 255).astype(np.uint8)
+    label = np.where((label < len(classes)) & (label != classes.ignore_index), label, 255).astype(np.uint8)
     pred = pred.astype(np.uint8)
     dark = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) // 2, cv2.COLOR_GRAY2BGR)
     wrong = (label < len(classes)) & (pred != label)
