@@ -37,9 +37,11 @@ def find_run(config: str | None, model_path: str | None) -> tuple[str | None, st
             training, whose best model is taken or, where it was never evaluated, the newest.
 
     Raises:
-        UserError: a folder without weights.
+        UserError: no such file or folder, or a folder without weights.
     """
     weights = model_path
+    if model_path is not None and not os.path.exists(model_path):
+        raise UserError(f"--model_path {model_path}: there is no such file or folder: fix the path")
     if model_path is not None and os.path.isdir(model_path):
         weights = _weights_in(model_path)
     if config is None and weights is not None:
@@ -92,7 +94,26 @@ class ConfigWithLists(Config):
         dic = super().update_config_dict(dic, *args, **kwargs)
         for option in opts or ():
             set_option(dic, option)
+        _check_numbers(dic)
         return dic
+
+
+def _check_numbers(dic: dict) -> None:
+    """Raises `ValueError` for a number that is text: YAML takes 1e3 and 1e-3 for text, and PaddleSeg fails at it."""
+    values = {key: dic.get(key) for key in ("batch_size", "iters")}
+    for section in ("optimizer", "lr_scheduler"):
+        settings = dic.get(section)
+        values.update({f"{section}.{key}": settings[key] for key in settings} if isinstance(settings, dict) else {})
+    for key, value in values.items():
+        if isinstance(value, str):
+            try:
+                number = float(value)
+            except ValueError:
+                if "." in key:  # a text, such as its type
+                    continue
+                raise ValueError(f"{key}: {value!r} is no number: write a whole one") from None
+            fix = f"{number:.0f}" if number.is_integer() else yaml.safe_dump(number).split()[0]
+            raise ValueError(f"{key}: YAML takes {value!r} for text: write {fix}")
 
 
 def set_option(dic: dict, option: str) -> None:

@@ -29,6 +29,7 @@ class UserError(Exception):
 def run(main: Callable[[argparse.Namespace], int | None], parse_args: Callable[[], argparse.Namespace]) -> None:
     """Run a tool; any error becomes one line on stderr and exit status 1 (2 for wrong flags, as argparse has it).
 
+    An error other than `UserError`, which nobody foresaw, gets a second line with its type.
     Switches all repairs of PaddleSeg and Paddle on, unless ``PADDLESEG_EXT_REPAIRS`` says otherwise.
     ``PADDLESEG_EXT_TRACEBACK=1`` shows the whole stack trace instead.
     """
@@ -63,10 +64,13 @@ def _user_error_behind(error: BaseException) -> BaseException:
     return behind if isinstance(behind, UserError) else error
 
 
+_SAYS_NOTHING = ("[Hint:", "(at ", "[operator <", "Expected Ptr<cv::UMat>")
+
+
 def one_line(error: BaseException) -> str:
     """The last line of an error's text that means something: PaddleSeg and Paddle wrap messages in many lines."""
-    lines = [re.sub(r"^([\w.]+(Error|Exception): )+", "", line.strip()) for line in str(error).splitlines()]
-    lines = [line for line in lines if line.strip("-=^~ ") and not line.startswith(("[Hint:", "(at ", "[operator <"))]
+    lines = [re.sub(r"^(>  - |([\w.]+(Error|Exception): )+)", "", line.strip()) for line in str(error).splitlines()]
+    lines = [line for line in lines if line.strip("-=^~ ") and not line.startswith(_SAYS_NOTHING)]
     return lines[-1] if lines else type(error).__name__
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import platform
@@ -12,10 +13,8 @@ DISTRIBUTIONS = ("numpy", "opencv-python", "Pillow", "protobuf", "visualdl")
 
 # In a process of its own: a crash of Paddle's shall not end the examination.
 TRAINING_STEP = """
-import zlib, paddle, paddleseg, paddleseg_ext
+import sys, paddleseg_ext, paddle, paddleseg.core
 from paddleseg.cvlibs import manager
-from paddleseg.core.val import evaluate
-import sys
 trainer = sys.modules["paddleseg.core.train"]
 model = manager.MODELS["SANet"](num_classes=3, backbone=manager.BACKBONES["SANetEncoder_S"]())
 names = ["OhemCrossEntropyLoss", "CrossEntropyLoss", "BoundaryBCELoss", "BoundaryAwareOhemCrossEntropyLoss"]
@@ -170,4 +169,5 @@ def _examine_training_step(report: Examination) -> bool:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sys.exit(examine())

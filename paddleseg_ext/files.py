@@ -32,13 +32,13 @@ PIXELS_PER_BYTE = 10_000
 MAX_YAML_NODES = 100_000
 
 
-def read_bytes(path: str) -> bytes:
-    """The content of a file; raises `UserError` if it is missing or empty."""
+def read_bytes(path: str, may_be_empty: bool = False) -> bytes:
+    """The content of a file; raises `UserError` if it is missing, or empty unless it `may_be_empty`."""
     if not os.path.isfile(path):
         raise UserError(f"{path}: there is no such file")
     with open(path, "rb") as file:
         content = file.read()
-    if not content:
+    if not content and not may_be_empty:
         raise UserError(f"{path}: an empty file: copy or download it again")
     return content
 
@@ -46,7 +46,7 @@ def read_bytes(path: str) -> bytes:
 def read_text(path: str) -> str:
     """A text file in UTF-8, without its byte order mark; raises `UserError` if there is none."""
     try:
-        return read_bytes(path).decode("utf-8-sig")
+        return read_bytes(path, may_be_empty=True).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text in UTF-8 (byte {error.start}): save it as such") from error
 
@@ -113,12 +113,15 @@ def open_picture(file: str | io.BytesIO) -> Image.Image:
     Raises:
         TooLarge: the header declares more pixels.
         ValueError: no image.
+        PermissionError: a file that may not be read, which need not be damaged.
     """
     size = os.path.getsize(file) if isinstance(file, str) else file.getbuffer().nbytes
     try:
         picture = Image.open(file, formats=PICTURE_FORMATS)
     except Image.DecompressionBombError as error:
         raise TooLarge(f"its header declares more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels") from error
+    except PermissionError:
+        raise
     except Exception as error:  # whatever a codec makes of foreign bytes
         raise ValueError(f"not a readable image ({', '.join(PICTURE_FORMATS)})") from error
     if picture.width * picture.height > PIXELS_PER_BYTE * max(size, 100):

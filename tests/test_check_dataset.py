@@ -159,6 +159,7 @@ def copy_into_val(root):
 IMAGE, LABEL, LINE = "images/train/1.png", "labels/train/1.png", "train.txt:2"
 MISTAKES = {
     "0/255 mask": (edit_label(zero_255), [("label_0_255", LABEL)]),
+    "1-bit mask": (edit_label(lambda label: label < 9), [("label_0_255", LABEL)]),
     "colour mask": (edit_label(to_rgb), [("label_rgb", LABEL)]),
     "three equal channels": (edit_label(lambda label: np.stack([label] * 3, -1)), [("label_rgb", LABEL)]),
     "labelIds by value": (edit_label(to_label_ids), [("label_ids", LABEL)]),
@@ -191,6 +192,7 @@ MISTAKES = {
     "too many fields": (replace_line(f"{IMAGE} {LABEL} 1"), [("list_line", LINE)]),
     "no label in the list": (replace_line(IMAGE), [("list_line", LINE)]),
     "backslashes": (replace_line(r"images\train\1.png labels\train\1.png"), [("list_line", LINE)]),
+    "backslash in the label": (replace_line(rf"{IMAGE} labels\train\1.png"), [("list_line", LINE)]),
     "15 times as large": (fifteen_times, [("size_outlier", IMAGE)]),
     "control characters": (replace_line(f"images/\x07.png {LABEL}"), [("list_line", LINE)]),
     "nothing out of the root": (replace_line(f"../1.png {LABEL}"), [("image_missing", "../1.png")]),
@@ -368,7 +370,7 @@ def run_tool(monkeypatch, tmp_path, capsys):
 
     def run(*flags):
         save_dir = tmp_path / "report"
-        monkeypatch.setattr(sys, "argv", [TOOL.name, *flags, "--save_dir", str(save_dir), "--num_workers", "2"])
+        monkeypatch.setattr(sys, "argv", [TOOL.name, "--save_dir", str(save_dir), "--num_workers", "2", *flags])
         with pytest.raises(SystemExit) as end:
             runpy.run_path(str(TOOL), run_name="__main__")
         texts = [
@@ -384,6 +386,14 @@ def test_tool_on_a_faultless_folder(root, run_tool):
     assert status == 0
     assert "train: 4 images" in out and "no problems found" in out
     assert "No problems found" in page
+
+
+def test_the_summary_outlives_a_full_disk(root, run_tool, monkeypatch):
+    from paddleseg_ext.data_tools import check_report
+
+    monkeypatch.setattr(check_report, "write_whole", lambda *_: os.open(root / "none", os.O_RDONLY))
+    status, out, *_ = run_tool(str(root), "--num_classes", "19")
+    assert status == 1 and "train: 4 images" in out
 
 
 def test_tool_on_a_config_with_several_mistakes(root, run_tool, tmp_path):
@@ -438,11 +448,14 @@ def test_tool_leaves_out_kinds_on_request(root, run_tool):
         (["{root}/images", "--type", "gtav"], "found no folders images"),
         (["{root}", "--num_classes", "19", "--ignore", "blanks"], "--ignore blanks: expected one of list_missing"),
         (["--config", "{root}/none.yml"], "there is no such file"),
+        (["{root}", "--num_workers", "-1"], "--num_workers -1: give"),
+        (["{root}", "--separator", ""], "--separator '': give"),
+        (["{root}", "--num_classes", "19", "--save_dir", "{root}/train.txt"], "train.txt: no folder can be made there"),
     ],
 )
 def test_wrong_flags_are_one_line(root, run_tool, flags, message):
-    status, _, err, *_ = run_tool(*(flag.format(root=root) for flag in flags))
-    assert status == 1 and err.startswith("error: ") and message in err and err.count("\n") == 1
+    status, out, err, *_ = run_tool(*(flag.format(root=root) for flag in flags))
+    assert status == 1 and out == "" and err.startswith("error: ") and message in err and err.count("\n") == 1
 
 
 def test_real_camvid_has_no_problems(shared, run_tool):

@@ -68,6 +68,9 @@ def test_archive_holds_label_ids_under_the_servers_names(root, predictions, tmp_
             with file.open(name) as png:
                 np.testing.assert_array_equal(np.array(Image.open(png)), np.array(LABEL_IDS)[train_ids])
     assert not list(tmp_path.rglob("*.part"))
+    path = picture(predictions, 2)
+    path.rename(path.with_suffix(".PNG"))
+    assert len(read(predictions, root)) == 5
 
 
 class Recorded(paddle.nn.Layer):
@@ -110,6 +113,8 @@ def picture(predictions, number):
 
 
 def test_missing_prediction_is_named(root, predictions):
+    with pytest.raises(UserError, match="--predictions nowhere: there is no such folder"):
+        read("nowhere", root)
     picture(predictions, 3).unlink()
     with pytest.raises(UserError, match="1 of 5 images have no prediction, e.g. valville_000003_000019"):
         read(predictions, root)
@@ -152,8 +157,9 @@ def test_damaged_prediction_is_named(root, predictions):
 
 
 def test_size_of_the_picture_is_demanded(root, predictions, tmp_path):
-    Image.fromarray(np.zeros((32, 128), np.uint8)).save(picture(predictions, 2))
-    with pytest.raises(UserError, match="valville_000002.*is 128 x 32, its image 128 x 64"):
+    path = picture(predictions, 2)
+    Image.fromarray(np.zeros((32, 128), np.uint8)).save(path)
+    with pytest.raises(UserError, match=f"^{path}: is 128 x 32, its image 128 x 64"):
         make_submission(find_scenes(root, "val"), read(predictions, root), str(tmp_path / "out"))
     assert not list((tmp_path / "out").glob("submission.*"))
 

@@ -37,8 +37,9 @@ def test_help_names_every_tool():
         assert f"\n  {name} " in told
 
 
-def test_a_tool_is_called_by_the_name_that_started_it():
-    assert paddleseg_ext("train", "--help").stdout.startswith("usage: paddleseg-ext train ")
+@pytest.mark.parametrize("name", ["train", "doctor"])
+def test_a_tool_is_called_by_the_name_that_started_it(name):
+    assert paddleseg_ext(name, "--help").stdout.startswith(f"usage: paddleseg-ext {name} ")
 
 
 SUBJECTS = ["inference", "training", "mkl", "losses", "encoding", "boundary", "watching", "streaming"]

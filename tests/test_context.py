@@ -7,9 +7,10 @@ import numpy as np
 import paddle
 import pytest
 from paddleseg.cvlibs import manager
-from picture_support import run_tool
+from picture_support import run_tool, write_config, write_dataset
 
 from paddleseg_ext import APPPM, DAPPM, SPPFTAB, BiAttentionFusion, SlimDAPPM, SPPFTABAdd
+from paddleseg_ext.command import UserError
 from paddleseg_ext.layers.pyramid_pooling import TAB_FORMS, average_pool
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,6 +80,12 @@ def test_branches_that_add_depend_on_the_branches_before():
 def test_unknown_tab_is_named():
     with pytest.raises(ValueError, match="tab is '5x5'; expected one of"):
         SPPFTAB(tab="5x5")
+
+
+def test_a_network_without_backbone_is_told(tmp_path):
+    config = write_config(write_dataset(tmp_path / "data", count=1))
+    with pytest.raises(UserError, match="config.yml: BiSeNetV2 has no backbone: give the YAML of a SANet"):
+        run_tool("context_table", config=config)
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
+import os
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -94,8 +96,8 @@ def test_custom_folders(create_lists, tmp_path):
         "--second_folder",
         "fit",
         "--format",
-        "jpg",
-        "png",
+        ".jpg",
+        ".png",
         "--postfix",
         "_rgb",
         "_mask",
@@ -121,6 +123,22 @@ def test_the_separator_in_the_name_of_an_image_without_label_is_refused(create_l
     assert lists(tmp_path) == {"test.txt": ["images/test/my pic.jpg"]}
 
 
+def test_names_that_no_list_can_hold_are_refused_before_anything_is_written(create_lists, tmp_path):
+    name = os.fsdecode("你".encode("gbk"))
+    touch(tmp_path, "images/train/a.jpg", "annotations/train/a.png")
+    touch(tmp_path, f"images/val/{name}.jpg", f"annotations/val/{name}.png")
+    status, _, err = create_lists()
+    assert status == 1 and r"'images/val/\udcc4\udce3.jpg' is not in UTF-8" in err and lists(tmp_path) == {}
+
+
+@pytest.mark.parametrize("type_, names", [("custom", ["a.JPG", "a.jpg"]), ("gtav", ["a.jpg", "a.png"])])
+def test_two_images_of_one_name(type_, names, create_lists, tmp_path):
+    touch(tmp_path, *(f"images/train/{name}" for name in names), "labels/train/a.png")
+    status, _, err = create_lists("--type", type_, "--folder", "images", "labels")
+    first, second = (tmp_path / "images/train" / name for name in names)
+    assert status == 1 and f"{first} and {second} are both called a: rename" in err
+
+
 def test_folders_that_are_links(create_lists, tmp_path):
     touch(tmp_path, "disk/ulm/a.jpg", "annotations/train/ulm/a.png")
     (tmp_path / "images/train").mkdir(parents=True)
@@ -130,9 +148,14 @@ def test_folders_that_are_links(create_lists, tmp_path):
 
 
 def test_nothing_found(create_lists, tmp_path):
-    for flags, message in (((), "found no images in images"), (("--type", "gtav"), "found no folders images")):
+    none = "found no images (jpg) with labels in images/train, images/val, images/test"
+    for flags, message in (((), none), (("--type", "gtav"), "found no folders images")):
         status, _, err = create_lists(*flags)
         assert status == 1 and err.startswith("error: ") and message in err and err.count("\n") == 1
+    touch(tmp_path, "images/train/a.jpg")
+    assert create_lists()[2].startswith("images/train/a.jpg: has no label\nerror: ")
+    shutil.rmtree(tmp_path)
+    assert "there is no such folder" in create_lists()[2]
 
 
 def test_camvid_lists_are_the_published_ones(create_lists, tmp_path, shared):

@@ -18,7 +18,8 @@ DEFAULT = [[128, 0, 0], [0, 128, 0], [128, 128, 0]]
         ("road\ntraffic light\n", ["road", "traffic light"], DEFAULT[:2]),
         ("\ufeffroad 1 2 3\r\n\r\ntraffic light 4 5 6", ["road", "traffic light"], [[1, 2, 3], [4, 5, 6]]),
         ("class 0\nclass 1 9 9 9\n", ["class 0", "class 1"], [[128, 0, 0], [9, 9, 9]]),
-        ("type 1 2 300\n4 5 6\n", ["type 1 2 300", "4 5 6"], DEFAULT[:2]),
+        ("lane 2\n4 5 6\n", ["lane 2", "4 5 6"], DEFAULT[:2]),
+        ("__ignore__\n_background_\ncar\n", ["_background_", "car"], DEFAULT[:2]),
         ("1 road 1 2 3 \n2 car 4 5 6 \n", ["background", "road", "car"], [[128, 0, 0], [1, 2, 3], [4, 5, 6]]),
         ("0 road\n1 car\n", ["road", "car"], DEFAULT[:2]),
         ("天空 7 8 9\n", ["天空"], [[7, 8, 9]]),
@@ -38,15 +39,18 @@ def test_classes_txt(text, names, colours, tmp_path):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"", "an empty file"),
+        (b"", "holds no class"),
         (b"\n \n", "holds no class"),
         (b"car\nroad\ncar 1 2 3\n", "two classes are called 'car'"),
         (b"\xff\xfe", "not a text in UTF-8"),
+        (b"car\n\nsky,128,64,128\n", "line 3: sky,128,64,128: write `name` or `name R G B`"),
+        (b"type 1 2 300\n", "line 1: type 1 2 300: write"),
+        (b"house 1, 2, 3\n", "line 1: house 1, 2, 3: write"),
     ],
 )
 def test_damaged_classes_txt(content, message, tmp_path):
     (tmp_path / "classes.txt").write_bytes(content)
-    with pytest.raises(UserError, match=f"classes.txt: {message}"):
+    with pytest.raises(UserError, match=f"classes.txt[:,] {message}"):
         read_classes(str(tmp_path / "classes.txt"))
 
 

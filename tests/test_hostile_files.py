@@ -154,6 +154,17 @@ def test_a_photograph_with_a_thumbnail_and_a_film_is_whole(tmp_path):
         read_image(str(path))
 
 
+def test_a_file_that_may_not_be_read_is_not_damaged(data, monkeypatch):
+    def refuse(file, **_):
+        raise PermissionError(13, "Permission denied", file)
+
+    dataset = validation_set(data)
+    monkeypatch.setattr(Image, "open", refuse)
+    for read in (read_image, lambda _: dataset[0]):
+        with pytest.raises(PermissionError, match="Permission denied"):
+            read(str(data / "images/p0.png"))
+
+
 @pytest.mark.parametrize("kind", ["images", "labels"])
 def test_damaged_files_of_a_data_set(kind, data, record_property):
     dataset, path = validation_set(data), data / kind / "p0.png"

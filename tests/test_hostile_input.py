@@ -84,6 +84,24 @@ def test_harmful_configs(case, tmp_path, record_property, monkeypatch):
     record_property("cases", 1)
 
 
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"iters": "1e3"}, "iters: YAML takes '1e3' for text: write 1000"),
+        ({"lr_scheduler": {"learning_rate": "1e-3"}}, "lr_scheduler.learning_rate: .*'1e-3' for text: write 0.001"),
+        ({"optimizer": {"weight_decay": "4e-5"}}, "optimizer.weight_decay: .*'4e-5' for text: write 4.0e-05"),
+        ({"batch_size": "four"}, "batch_size: 'four' is no number: write a whole one"),
+    ],
+)
+def test_numbers_that_are_text(config, changes, told, tmp_path):
+    path, content = tmp_path / "config.yml", yaml.safe_load(config)
+    for key, value in changes.items():
+        content[key] = {**content[key], **value} if isinstance(value, dict) else value
+    path.write_text(yaml.safe_dump(content).replace("'", ""))
+    with pytest.raises(UserError, match=f"config.yml: .*{told}"):
+        load_config(str(path))
+
+
 def test_bases_in_a_circle(tmp_path, record_property):
     (tmp_path / "a.yml").write_text("_base_: b.yml")
     (tmp_path / "b.yml").write_text("_base_: ./a.yml")

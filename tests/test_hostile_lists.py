@@ -148,7 +148,7 @@ def test_lists_of_pictures_to_predict(kind, data, record_property):
     path = data / "pictures.txt"
     path.write_bytes(b"images/p0.png\n" + {**BAD_LINES, **OUTSIDE}[kind])
     error = reads_or_refuses(list_images, path)
-    assert f"{path}, line 2: " in str(error)
+    assert ("neither an image (.png, " if kind == "NUL" else f"{path}, line 2: ") in str(error)
     record_property("cases", 1)
 
 
@@ -191,7 +191,7 @@ def test_damaged_split_of_gtav(tmp_path, record_property):
 
 def test_damaged_names_of_classes(tmp_path, record_property):
     path = tmp_path / "classes.txt"
-    content = b"\xef\xbb\xbfroad 1 2 3\n\xe5\xa4\xa9 4 5 6\n3 car 250 251 300\n"
+    content = b"\xef\xbb\xbfroad 1 2 3\n\xe5\xa4\xa9 4 5 6\n3 car 250 251 252\n"
 
     for_each_damage(path, content, lambda: reads_or_refuses(read_classes, path))
     record_property("cases", EXAMPLES)

@@ -70,6 +70,12 @@ def test_folders_without_splits(layout, tmp_path):
     assert found == {UNDIVIDED: Partners([tuple(pair) for pair in names], [], [])}
 
 
+def test_a_label_goes_to_the_image_of_exactly_its_name(tmp_path):
+    write_pair(tmp_path, "images/a.jpg", "masks/a.png", 0)
+    make_picture(make_label(1)).save(tmp_path / "images/a_rgb.jpg")
+    assert find_own_data(str(tmp_path))[UNDIVIDED].pairs == [("images/a.jpg", "masks/a.png")]
+
+
 SPLIT_LAYOUTS = {
     "split inside": ["images/{split}/{name}.jpg", "labels/{split}/{name}.png"],
     "split outside": ["{split}/images/{name}.jpg", "{split}/masks/{name}.png"],
@@ -155,14 +161,19 @@ def test_labelme_with_own_numbering_ignores_what_no_shape_covers(tmp_path, new_c
         (lambda content: content["shapes"][1]["points"].append([1e12, 0]), "points are far outside of the image"),
         (lambda content: content.update(imageWidth=64, imageHeight=96), "drawn on 64x96 pixels, but its image has"),
         (lambda content: content["shapes"][2].pop("points"), "not labelme's JSON: KeyError, 'points'"),
+        (None, "not labelme's JSON: JSONDecodeError"),
     ],
 )
 def test_damaged_labelme_is_named_and_nothing_is_written(change, message, tmp_path, new_config, capsys):
     root = tmp_path / "data"
     write_labelme(root)
-    content = json.loads((root / "photos/a2.json").read_text())
-    change(content)
-    (root / "photos/a2.json").write_text(json.dumps(content))
+    text = (root / "photos/a2.json").read_text()
+    if change is None:
+        text = text[:100]
+    else:
+        change(content := json.loads(text))
+        text = json.dumps(content)
+    (root / "photos/a2.json").write_text(text)
     before = tree(tmp_path)
     assert new_config(root)[0] == 1
     out = capsys.readouterr().out
@@ -437,10 +448,12 @@ def test_two_commands_teach_a_network_four_classes(tmp_path, new_config, capfd):
     assert mean_iou > 0.3  # 0.42 when it was written, 0.20 if everything is class 0
 
 
-def test_names_with_spaces(tmp_path, new_config):
+def test_names_with_spaces(tmp_path, new_config, capsys):
     root = write_flat(tmp_path / "data", name="holiday {}")
-    status, path = new_config(root)
-    assert status == 0
+    status, path = new_config(root, save_path="my run.yml")
+    out = capsys.readouterr().out
+    assert status == 0 and "train --config 'my run.yml' " in out and " --save_dir 'output/my run'\n" in out
+    assert " --model_path 'output/my run/best_model/model.pdparams'" in out
     config = Config(str(path))
     assert config.train_dataset_cfg["separator"] == config.val_dataset_cfg["separator"] == ","
     assert len(SegBuilder(config).train_dataset) == 10
@@ -463,6 +476,9 @@ def test_separators_are_in_no_name(name, separator, tmp_path, new_config):
         (root / f"{split}.txt").unlink()
     with pytest.raises(UserError, match="is not a file name.*rename it"):
         new_config(root, save_path="other.yml")
+    (root / "test/images/a, b|c\t.jpg").rename(root / "\u3000a.jpg")
+    with pytest.raises(UserError, match=r"'\\u3000a.jpg' begins or ends with white space, .*: rename it"):
+        new_config(root, save_path="other.yml")
 
 
 def test_grey_pictures(tmp_path, new_config):
@@ -474,6 +490,8 @@ def test_grey_pictures(tmp_path, new_config):
     assert status == 0 and config.train_dataset_cfg["img_channels"] == 1
     assert SegBuilder(config).train_dataset[0]["img"].shape[0] == 1
     assert SegBuilder(config).model.backbone.stem[0]._conv.weight.shape[1] == 1
+    _, path = new_config(root, save_path="from_lists.yml")
+    assert Config(str(path)).train_dataset_cfg["img_channels"] == 1
 
 
 @pytest.mark.parametrize("number", [0, 5])

@@ -84,6 +84,13 @@ def test_another_run_is_refused(tmp_path):
         run_folder.refuse_another_run(save_dir, f"{save_dir}/iter_20", True)
 
 
+@pytest.mark.parametrize("more", [{}, {"overwrite": True}])
+def test_the_folder_of_the_data_is_refused(more, config_path):
+    with pytest.raises(UserError, match="--save_dir .*: is the dataset_root of train_dataset: give a folder of its"):
+        run_tool("train", config=config_path, save_dir=f"{config_path.parent}/.", **more)
+    assert (config_path.parent / "classes.txt").read_text().startswith("ground 1 2 3\nwater\n")
+
+
 def start(config_path, save_dir, resume_model=None, overwrite=False, **updates):
     config = load_config(str(config_path), **updates)
     run_folder.start(str(save_dir), config, {"train_dataset": Builder(config).train_dataset}, resume_model, overwrite)

@@ -2,13 +2,14 @@
 
 import re
 
+import cv2
 import numpy as np
 import pytest
 from picture_support import write_config, write_dataset
 from PIL import Image
 
 from paddleseg_ext.builder import Builder, load_config
-from paddleseg_ext.command import UserError
+from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.data_tools.sample_errors import name_files_in_errors
 from paddleseg_ext.data_tools.splits import find_splits
 from paddleseg_ext.datasets.lists import list_images
@@ -42,6 +43,7 @@ TRAPS = {
     "out of range": (save(CLASSES + np.uint8(200)), "labels/p1.png: .* (200, where classes are 0 to 3)"),
     "RGB": (save(np.zeros((12, 16, 3), np.uint8)), "labels/p1.png: The label is a colour image"),
     "16 bits": (save(CLASSES.astype(np.uint16)), "labels/p1.png: The label has more than 8 bits"),
+    "1 bit": (save(CLASSES == 0), "labels/p1.png: .* (1-bit: save it as 8-bit grey,"),
     "rotated": (rotated, "images/p1.png: The image has an EXIF rotation"),
     "other size": (save(CLASSES[:-1]), "labels/p1.png: 16x11 pixels, but its image"),
 }
@@ -58,6 +60,12 @@ def test_a_wrong_file_is_named_before_the_loss(trap, data):
         assert re.search(message.replace("(", r"\(").replace(")", r"\)"), str(error.value))
         if trap != "other size":
             assert str(error.value).endswith("tools/check_dataset.py finds all such files")
+
+
+def test_opencvs_errors_say_what_is_wrong():
+    with pytest.raises(cv2.error) as error:
+        cv2.resize(CLASSES == 0, (2, 2))
+    assert one_line(error.value).startswith("src data type = ")
 
 
 def test_ignored_pixels_and_palettes_are_no_mistake(data):

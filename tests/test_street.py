@@ -93,6 +93,7 @@ def test_an_interrupted_data_set_is_finished(street, tmp_path):
     lost = root / next(iter(complete))
     lost.rename(lost.with_name(lost.name + ".part"))
     stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
+    (lost.parent / ".ipynb_checkpoints").mkdir()
     make(root)
     assert contents(root) == complete and not list(root.rglob("*.part"))
     kept = [path for path, stamp in stamps.items() if path.stat().st_mtime_ns == stamp]
@@ -130,6 +131,8 @@ def test_bad_settings_are_named(tmp_path):
     for size in ((128, 32), (64, 128), (512, 64)):
         with pytest.raises(UserError, match=f"--size {size[0]} {size[1]}: "):
             make(tmp_path / "a", size=size)
+    with pytest.raises(UserError, match="--seed -1: give at least 0"):
+        make(tmp_path / "a", seed=-1)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is a file"):
         make(tmp_path / "file")

@@ -8,6 +8,7 @@ from PIL import Image
 from visualdl import LogWriter
 
 from paddleseg_ext.command import UserError
+from paddleseg_ext.training.curves import plot
 
 
 def write_log(folder, name, losses, scores):
@@ -23,9 +24,9 @@ def write_log(folder, name, losses, scores):
 
 
 def test_the_resumed_run_counts(tmp_path):
-    write_log(tmp_path / "log", 1, {10: 3.0, 20: 2.0, 30: 9.0}, {20: 0.25})
-    write_log(tmp_path / "log", 2, {30: 1.0}, {30: 0.5})
-    run_tool("training_curves", log_dir=tmp_path / "log", save_dir=tmp_path / "out")
+    write_log(tmp_path / "log[1]", 1, {10: 3.0, 20: 2.0, 30: 9.0}, {20: 0.25})
+    write_log(tmp_path / "log[1]", 2, {30: 1.0}, {30: 0.5})
+    run_tool("training_curves", log_dir=tmp_path / "log[1]", save_dir=tmp_path / "out")
     with open(tmp_path / "out/training.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["iteration"], row["Train/loss"], row["Evaluate/mIoU"]) for row in rows] == [
@@ -38,6 +39,13 @@ def test_the_resumed_run_counts(tmp_path):
     assert "Train/batch_cost" not in rows[0] and "Train/lr" in rows[0]
     with Image.open(tmp_path / "out/training.png") as picture:
         assert picture.width > 500
+
+
+def test_a_class_that_begins_with_an_underscore_is_in_the_legend(tmp_path, monkeypatch):
+    charts = []
+    monkeypatch.setattr("matplotlib.pyplot.close", charts.append)
+    plot({"IoU/_background_": {1: 0.5}}, str(tmp_path / "curves.png"))
+    assert [text.get_text() for text in charts[0].axes[2].get_legend().get_texts()] == [" _background_"]
 
 
 def test_no_log(tmp_path):

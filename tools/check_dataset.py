@@ -41,13 +41,23 @@ def main(args):
     from paddleseg_ext.data_tools.splits import find_splits
 
     check_kinds(args.ignore)
+    if args.num_workers < 0:
+        raise UserError(f"--num_workers {args.num_workers}: give 0 or more")
+    if not args.separator:
+        raise UserError("--separator '': give what stands between image and label in the lists")
     splits = find_splits(_sections(args))
+    try:
+        os.makedirs(args.save_dir, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--save_dir {args.save_dir}: no folder can be made there ({error.strerror}): give another"
+        ) from error
     check(splits, args.num_workers)
     problems = all_problems(splits, args.ignore)
 
     report = make_report(splits, problems)
-    paths = write_report(args.save_dir, report, splits, problems)
     print(summary(report))
+    paths = write_report(args.save_dir, report, splits, problems)
     print(f"\n{len(problems)} problems; see {' and '.join(paths)}")
     return 1 if problems else 0
 

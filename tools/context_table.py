@@ -7,7 +7,7 @@ import argparse
 import json
 import os
 
-from paddleseg_ext.command import DEVICES, run
+from paddleseg_ext.command import DEVICES, UserError, run
 
 
 def parse_args():
@@ -37,7 +37,10 @@ def main(args):
     from paddleseg_ext.builder import load_config
     from paddleseg_ext.files import write_whole
 
-    backbone = load_config(args.config, opts=args.opts).model_cfg["backbone"]["type"]
+    model = load_config(args.config, opts=args.opts).model_cfg
+    if "backbone" not in model:
+        raise UserError(f"--config {args.config}: {model['type']} has no backbone: give the YAML of a SANet")
+    backbone = model["backbone"]["type"]
     rows = compare(args)
     os.makedirs(args.save_dir, exist_ok=True)
     report = {"size": args.image_size, "runs": args.runs, "modules": rows}

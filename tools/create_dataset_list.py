@@ -4,6 +4,7 @@ Images and labels are paired by name. Files without a partner are named and left
 """
 
 import argparse
+import os
 import sys
 
 from paddleseg_ext.command import UserError, run
@@ -45,17 +46,21 @@ def main(args):
     from paddleseg_ext.datasets.lists import SPLITS
     from paddleseg_ext.datasets.pairing import find_layout, folder_layout, write_lists
 
+    if not os.path.isdir(args.dataset_root):
+        raise UserError(f"{args.dataset_root}: there is no such folder")
     if args.type == "custom":
         layout, splits = folder_layout(args.folder, args.postfix, args.format), args.second_folder
     else:
         layout, splits = find_layout(args.dataset_root, args.type), SPLITS
     lines, without_partner = write_lists(args.dataset_root, layout, splits, args.separator)
-    if not lines:
-        raise UserError(f"{args.dataset_root}: found no images in {layout.images}")
     for path, count in lines.items():
         print(f"{path}: {count} lines")
     for complaint in without_partner:
         print(complaint, file=sys.stderr)
+    if not lines:
+        folders = ", ".join(dict.fromkeys(layout.images.replace("{split}", split) for split in splits))
+        formats = ", ".join(layout.image_formats)
+        raise UserError(f"{args.dataset_root}: found no images ({formats}) with labels in {folders}: see --help")
     return 1 if without_partner else 0
 
 

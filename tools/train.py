@@ -76,6 +76,7 @@ def main(args):
     if config.iters < 1:
         raise UserError(f"iters: {config.iters}: give at least 1")
     extras = flags_of_develop(args, config, inspect.signature(train).parameters)
+    run_folder.refuse_folder_of_data(args.save_dir, config)
     run_folder.refuse_another_run(args.save_dir, args.resume_model, args.overwrite)
     utils.show_env_info()
     utils.show_cfg_info(config)

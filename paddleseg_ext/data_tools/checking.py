@@ -27,6 +27,9 @@ OUTLIER = 10  # times the pixels of the median image
 MODES = {1: ("L",), 3: ("RGB", "RGBA", "L", "LA", "P")}
 """What OpenCV reads as so many channels without a loss that matters, by `img_channels`."""
 
+ONE_BIT = "1-bit: save it as 8-bit grey, where 1 becomes 255"
+"""Of a label that Pillow, and so PaddleSeg, reads as bool, which its transforms refuse."""
+
 
 def check(splits: list[Split], num_workers: int) -> None:
     """Look into every file, in `num_workers` processes (0: in this one), and put what is found into the samples."""
@@ -168,6 +171,9 @@ def _inspect_label(label: Image.Image, path: str, index: int, split: Split, comp
         return None
     if label.mode in ("I", "F", "I;16", "I;16B") or _png_depth(path) == 16:
         complain("label_depth", detail=f"mode {label.mode}, largest value {np.asarray(label).max()}")
+        return None
+    if label.mode == "1" and split.dataset is None and split.classes.decoder is None:
+        complain("label_0_255", detail=ONE_BIT)
         return None
     if label.mode not in ("1", "L", "P") and not split.decoder.colours:
         bands = label.split()

@@ -78,12 +78,14 @@ def read_predictions(folder: str, scenes: list[Scene]) -> Iterable[np.ndarray]:
     PaddleSeg's ``pseudo_color_prediction`` is such a folder: a palette PNG holds the train ids themselves.
 
     Raises:
-        UserError: a scene has no prediction or several, a prediction belongs to no scene, or it holds other than
-            train ids; names the file.
+        UserError: no such folder; a scene has no prediction or several, a prediction belongs to no scene, has not the
+            size of its image, or holds other than train ids; names the file.
     """
+    if not os.path.isdir(folder):
+        raise UserError(f"--predictions {folder}: there is no such folder: fix the path")
     of_scene: dict[str, list[Path]] = {scene.name: [] for scene in scenes}
     strangers: list[Path] = []
-    for path in (path for path in files_below(folder) if path.suffix == ".png"):
+    for path in (path for path in files_below(folder) if path.suffix.lower() == ".png"):
         match = SCENE_NAME.match(path.name)
         of_scene.get(match.group() if match else "", strangers).append(path)
     if strangers:
@@ -94,17 +96,23 @@ def read_predictions(folder: str, scenes: list[Scene]) -> Iterable[np.ndarray]:
     for name, paths in of_scene.items():
         if len(paths) > 1:
             raise UserError(f"{name} has {len(paths)} predictions, {paths[0]} and {paths[1]}: give the folder of one")
-    return (_read_train_ids(path) for (path,) in of_scene.values())
+    return (_read_train_ids(of_scene[scene.name][0], scene.size) for scene in scenes)
 
 
-def _read_train_ids(path: Path) -> np.ndarray:
+def _read_train_ids(path: Path, size: tuple[int, int]) -> np.ndarray:
     mode, train_ids = _decode(str(path), path)
     if mode not in ("L", "P"):
         raise UserError(f"{path}: an image of mode {mode}, expected 8-bit grey or palette with train ids 0 to 18")
+    _check_size(path, train_ids, size)
     if train_ids.max() >= len(CLASSES):
         hint = "; these look like label ids already" if np.isin(train_ids, LABEL_IDS).all() else ""
         raise UserError(f"{path}: holds {train_ids.max()}, expected train ids 0 to 18{hint}")
     return train_ids
+
+
+def _check_size(name: str | Path, ids: np.ndarray, size: tuple[int, int]) -> None:
+    if ids.shape != size[::-1]:
+        raise UserError(f"{name}: is {ids.shape[1]} x {ids.shape[0]}, its image {size[0]} x {size[1]}")
 
 
 def _decode(file: str | io.BytesIO, name: str | Path) -> tuple[str, np.ndarray]:
@@ -112,6 +120,8 @@ def _decode(file: str | io.BytesIO, name: str | Path) -> tuple[str, np.ndarray]:
     try:
         with open_picture(file) as picture:
             return picture.mode, np.asarray(picture)
+    except PermissionError:
+        raise
     except Exception as error:  # whatever a codec makes of a broken file
         raise UserError(f"{name}: not an image that can be read: {one_line(error)}") from error
 
@@ -172,8 +182,7 @@ def _check_label_ids(name: str, png: bytes, size: tuple[int, int]) -> None:
     mode, label_ids = _decode(io.BytesIO(png), name)
     if mode != "L":
         raise UserError(f"{name}: an image of mode {mode}, expected 8-bit grey")
-    if label_ids.shape != size[::-1]:
-        raise UserError(f"{name}: is {label_ids.shape[1]} x {label_ids.shape[0]}, its image {size[0]} x {size[1]}")
+    _check_size(name, label_ids, size)
     unknown = np.setdiff1d(label_ids, LABEL_IDS)
     if unknown.size:
         raise UserError(f"{name}: holds {unknown.tolist()}, expected the label ids {list(LABEL_IDS)}")

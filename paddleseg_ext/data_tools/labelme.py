@@ -16,20 +16,18 @@ from PIL import Image, ImageDraw
 
 from paddleseg_ext.command import UserError, one_line
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX
-from paddleseg_ext.datasets.description import BACKGROUND
+from paddleseg_ext.datasets.description import BACKGROUND, IGNORED
 from paddleseg_ext.files import open_picture, read_text
 
 BACKGROUNDS = (BACKGROUND, "_background_")
-IGNORED = "__ignore__"
-"""labelme's name of what is not to be learnt."""
 
 
-def is_labelme(path: str) -> bool:
-    """Whether a JSON file is labelme's; COCO's for example is not."""
+def is_labelme(path: str, if_damaged: bool = False) -> bool:
+    """Whether a JSON file is labelme's; COCO's for example is not. Of one that cannot be read: `if_damaged`."""
     try:
         content = json.loads(read_text(path))
     except (UserError, ValueError, RecursionError):
-        return False
+        return if_damaged
     return isinstance(content, dict) and isinstance(content.get("shapes"), list)
 
 

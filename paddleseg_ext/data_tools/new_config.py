@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from contextlib import ExitStack
@@ -150,7 +151,8 @@ def _summary(statistics: dict, proposal, written: list[str], args) -> str:
         if absent:
             lines.append(f"warning: no image of {name} has {', '.join(absent)}: label more, or try another --seed")
     device = "" if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() else " --device cpu"
-    save_dir = os.path.join("output", Path(args.save_path).stem)
+    folder = os.path.join("output", Path(args.save_path).stem)
+    config, save_dir, model = map(shlex.quote, (args.save_path, folder, f"{folder}/best_model/model.pdparams"))
     interval = max(1, proposal.iters // 10)
     lines += [
         f"crop {proposal.crop[0]}x{proposal.crop[1]}, batch {proposal.batch}, {proposal.iters} iterations "
@@ -158,9 +160,9 @@ def _summary(statistics: dict, proposal, written: list[str], args) -> str:
         f"written: {', '.join(written)}",
         "",
         "next:",
-        f"  paddleseg-ext train --config {args.save_path}{device} --do_eval --use_vdl --save_interval {interval} "
+        f"  paddleseg-ext train --config {config}{device} --do_eval --use_vdl --save_interval {interval} "
         f"--save_dir {save_dir}",
-        f"  paddleseg-ext val --config {args.save_path}{device} --model_path {save_dir}/best_model/model.pdparams",
+        f"  paddleseg-ext val --config {config}{device} --model_path {model}",
     ]
     if train["classes"][0]["name"] == "class 0":
         path = os.path.join(args.dataset_root, CLASSES_FILE)

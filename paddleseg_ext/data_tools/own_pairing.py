@@ -64,7 +64,12 @@ def find_own_data(root: str) -> dict[str, Partners]:
         if any((*key[:-1], stem) in bare_names for stem in _without(key[-1], LABEL_ENDINGS)):
             masks.append(Path(pictures.pop(key)))
 
-    json = (path for path in files if path.suffix.lower() == ".json" and is_labelme(os.path.join(root, path)))
+    json = (
+        path
+        for path in files
+        if path.suffix.lower() == ".json"
+        and is_labelme(os.path.join(root, path), if_damaged=_picture_of(path, bare_names) is not None)
+    )
     for labels in (masks, json):
         found = _pair(root, pictures, labels)
         if any(partners.pairs for partners in found.values()):
@@ -93,12 +98,19 @@ def _without(stem: str, endings: tuple[str, ...]) -> list[str]:
 
 
 def _by_bare_name(pictures: dict[Key, str]) -> dict[Key, str]:
-    """The images by their name with and without an ending like "_rgb"."""
-    return {
+    """The images by their name with and, where no other has that name, without an ending like "_rgb"."""
+    bare_names = {
         (*folders, bare): path
         for (*folders, stem), path in pictures.items()
-        for bare in (*_without(stem, PICTURE_ENDINGS), stem)
+        for bare in _without(stem, PICTURE_ENDINGS)
     }
+    return bare_names | pictures
+
+
+def _picture_of(label: Path, by_bare_name: dict[Key, str]) -> str | None:
+    *folders, stem = _key(label)
+    keys = [(*folders, name) for name in (stem, *_without(stem, LABEL_ENDINGS))]
+    return next((by_bare_name[key] for key in keys if key in by_bare_name), None)
 
 
 def _pair(root: str, pictures: dict[Key, str], labels: Iterable[Path]) -> dict[str, Partners]:
@@ -106,9 +118,7 @@ def _pair(root: str, pictures: dict[Key, str], labels: Iterable[Path]) -> dict[s
     label_of: dict[str, str] = {}
     labels_alone = []
     for path in sorted(labels, key=lambda path: path.stem.endswith("_pseudo")):  # EISeg's grey masks before coloured
-        *folders, stem = _key(path)
-        keys = [(*folders, name) for name in (stem, *_without(stem, LABEL_ENDINGS))]
-        picture = next((by_bare_name[key] for key in keys if key in by_bare_name), None)
+        picture = _picture_of(path, by_bare_name)
         if picture is None:
             labels_alone.append(path.as_posix())
         elif picture not in label_of:

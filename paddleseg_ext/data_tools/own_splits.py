@@ -59,9 +59,10 @@ def own_splits(root: str, num_classes: int | None) -> Iterator[OwnSplits]:
 def _listed(root: str, num_classes: int | None, lists: dict[str, str]) -> OwnSplits:
     first = next((line for _, (line,) in read_list(lists["train"], "\n")), "")
     separator = guess_separator(first, root)
-    lines = (fields for path in lists.values() for _, fields in read_list(path, separator))
+    lines = [fields for path in lists.values() for _, fields in read_list(path, separator)]
     classes = own_classes(root, num_classes, [os.path.join(root, line[1]) for line in lines if len(line) == 2])
     settings = {"type": "Dataset", "dataset_root": root, "separator": separator, "num_classes": len(classes)}
+    settings["img_channels"] = _channels(root, [line[0] for line in lines])
     settings |= {f"{split}_path": path for split, path in lists.items()}
     splits = find_splits([{**settings, "mode": mode} for mode in ("train", "val")])
     for split in splits:
@@ -77,11 +78,13 @@ def _found(root: str, num_classes: int | None, found: dict[str, Partners], drawn
     for name in names:
         try:
             below(root, name)
+            if name != name.strip():
+                raise ValueError(f"{name!r} begins or ends with white space, which PaddleSeg cuts off in lists")
         except ValueError as error:
             raise UserError(f"{root}: {error}: rename it") from error
     # `below` takes no tab, so that one separator is always left
     data = OwnSplits([], next(s for s in SEPARATORS if not any(s in name for name in names)), drawn=drawn)
-    channels = 1 if all(_is_grey(os.path.join(root, image)) for image in images) else 3
+    channels = _channels(root, images)
     paths = [os.path.join(root, label) for label in labels]
     annotations: dict[str, labelme.Annotation] = {}
     for path in paths if drawn else ():
@@ -96,6 +99,10 @@ def _found(root: str, num_classes: int | None, found: dict[str, Partners], drawn
             split.add(partners, labels_optional=name == "test")  # whose labels are often not given away
             data.splits.append(split)
     return data
+
+
+def _channels(root: str, images: list[str]) -> int:
+    return 1 if all(_is_grey(os.path.join(root, image)) for image in images) else 3
 
 
 def _is_grey(path: str) -> bool:

@@ -15,6 +15,7 @@ import paddle
 from paddleseg.datasets import Dataset
 
 from paddleseg_ext.command import UserError, one_line
+from paddleseg_ext.data_tools.checking import ONE_BIT
 from paddleseg_ext.data_tools.problems import KINDS
 from paddleseg_ext.datasets.base import check_sizes
 from paddleseg_ext.datasets.lists import read_pairs
@@ -114,6 +115,8 @@ class _Header:
             with open_picture(path) as picture:
                 require_end(picture)
                 return cls(path, picture.size, picture.mode, orientation(picture))
+        except PermissionError:
+            raise
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: {one_line(error)}: replace it") from error
 
@@ -122,7 +125,9 @@ def _check_pair(image: _Header, label: _Header, holds_classes: bool) -> None:
     if image.orientation != 1:
         raise UserError(_as_kind(image.path, "image_rotated", f"EXIF orientation {image.orientation}"))
     check_sizes(image.path, label.path, image.size, label.size)
-    if holds_classes and label.mode not in ("1", "L", "P"):
+    if holds_classes and label.mode == "1":
+        raise UserError(_as_kind(label.path, "label_0_255", ONE_BIT))
+    if holds_classes and label.mode not in ("L", "P"):
         kind = "label_depth" if label.mode.startswith(("I", "F")) else "label_rgb"
         raise UserError(_as_kind(label.path, kind, f"mode {label.mode}"))
 

@@ -146,8 +146,8 @@ def _add_list(split: Split, list_path: str, separator: str) -> None:
         try:
             if len(fields) != 2 and not (split.name == "test" and len(fields) == 1):
                 raise ValueError(_line_detail(split.root, fields, separator))
-            image, *label = (below(split.root, name, outside=True) for name in fields)
-            if "\\" in "".join(fields) and not os.path.isfile(image):
+            image, *label = files = [below(split.root, name, outside=True) for name in fields]
+            if any("\\" in name and not os.path.isfile(file) for name, file in zip(fields, files)):
                 raise ValueError(f"\\ instead of /: {separator.join(fields)[:80]}")
         except ValueError as error:
             split.complain("list_line", f"{list_path}:{number}", str(error))

@@ -19,6 +19,10 @@ from paddleseg_ext.files import open_picture, read_text
 
 CLASSES_FILE = "classes.txt"
 BACKGROUND = "background"
+IGNORED = "__ignore__"
+"""labelme's name of what is not to be learnt, which is in its lists of labels, too."""
+
+_NUMBERS_AT_END = re.compile(r"[^\s,;][\s,;]+(-?\d[\d.]*[\s,;]+){2}-?\d[\d.]*$")
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,17 @@ def describe(dataset: type, settings: dict) -> Classes:
 def read_classes(path: str) -> tuple[tuple[str, ...], np.ndarray]:
     """Names and colours (num_classes, 3) uint8 RGB of a classes.txt: a line `name` or `name R G B` a class.
 
-    EISeg's list of labels is taken too: its lines start with their index, from 1, for the background is 0 there. A
-    class without a colour gets that of PaddleSeg's colour map.
+    EISeg's list of labels is taken too: its lines start with their index, from 1, for the background is 0 there. So is
+    labelme's, where `IGNORED` is no class. A class without a colour gets that of PaddleSeg's colour map.
 
     Raises:
-        UserError: no text, no class, or two classes of one name.
+        UserError: no text, no class, two classes of one name, or three numbers at the end that are no colour.
     """
-    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    for number, line in enumerate(lines, 1):
+        if _NUMBERS_AT_END.search(line) and _colour(line) is None:
+            raise UserError(f"{path}, line {number}: {line}: write `name` or `name R G B`, numbers from 0 to 255")
+    lines = [line for line in lines if line and line.split()[0] != IGNORED]
     numbers = [int(match.group()) if (match := re.match(r"\d+(?=\s+\S)", line)) else None for line in lines]
     for first in (0, 1):
         if lines and numbers == list(range(first, len(lines) + first)):
@@ -108,17 +116,23 @@ def read_classes(path: str) -> tuple[tuple[str, ...], np.ndarray]:
     colours = np.array(get_color_map_list(max(len(lines), 1)), np.uint8).reshape(-1, 3)
     names = []
     for index, line in enumerate(lines):
-        *name, red, green, blue = ["", "", "", *line.split()]
-        colour = [int(value) if value.isdecimal() else 256 for value in (red, green, blue)]
-        if any(name) and max(colour) < 256:
+        colour = _colour(line)
+        if colour is not None:
             colours[index] = colour
-            line = " ".join(filter(None, name))
+            line = " ".join(line.split()[:-3])
         if line in names:
             raise UserError(f"{path}: two classes are called {line!r}: rename one")
         names.append(line)
     if not names:
         raise UserError(f"{path}: holds no class: write a line `name` or `name R G B` for each")
     return tuple(names), colours
+
+
+def _colour(line: str) -> list[int] | None:
+    """R G B at the end of a line, behind a name."""
+    name, *colour = line.rsplit(None, 3)
+    values = [int(value) if value.isdecimal() else 256 for value in colour]
+    return values if len(values) == 3 and max(values) < 256 else None
 
 
 def classes_text(names: Sequence[str], colours: np.ndarray) -> str:

@@ -111,7 +111,8 @@ def list_images(path: str | None, flag: str = "--image_path", outside: bool = Fa
         The paths, and the folder that results are named relative to (None for a single image).
 
     Raises:
-        UserError: there is no such file or folder, no image in it, or a line of a list names none that is there.
+        UserError: there is no such file or folder, no image in it, neither an image nor a list, or a line of a list
+            names none that is there.
     """
     if path is None or not os.path.exists(path):
         raise UserError(f"{flag} {path}: give it an image, a folder of images or a list of images")
@@ -123,6 +124,10 @@ def list_images(path: str | None, flag: str = "--image_path", outside: bool = Fa
         return images, path
     if path.lower().endswith(PICTURE_SUFFIXES):
         return [path], None
+    with open(path, "rb") as file:
+        if b"\0" in file.read(1024):
+            kinds = ", ".join(PICTURE_SUFFIXES)
+            raise UserError(f"{flag} {path}: neither an image ({kinds}) nor a list in UTF-8: convert it")
     images = sorted(image for image, *_ in read_images(path, outside))
     if not images:
         raise UserError(f"{flag} {path}: an empty list: write the path of an image on each line")

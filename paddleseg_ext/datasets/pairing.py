@@ -10,7 +10,7 @@ from pathlib import Path
 from paddleseg_ext.command import UserError
 from paddleseg_ext.datasets.lists import SPLITS, files_below
 from paddleseg_ext.datasets.mat_file import read_mat
-from paddleseg_ext.files import write_whole
+from paddleseg_ext.files import NOT_IN_NAMES, write_whole
 
 IMAGE_FORMATS = ("png", "jpg", "jpeg", "bmp")
 
@@ -53,7 +53,7 @@ class Partners:
 
 
 def find_partners(root: str | Path, layout: Layout, split: str) -> Partners:
-    """Pair the images and labels of a split by name."""
+    """Pair the images and labels of a split by name; raises `UserError` for two images, or labels, of one name."""
     image_folder, label_folder = layout.folders(root, split)
     images = _find_files(image_folder, layout.image_postfixes, layout.image_formats)
     labels = _find_files(label_folder, layout.label_postfixes, layout.label_formats)
@@ -74,13 +74,15 @@ def find_partners(root: str | Path, layout: Layout, split: str) -> Partners:
 
 def _find_files(folder: Path, postfixes: tuple[str, ...], formats: tuple[str, ...]) -> dict[str, Path]:
     """Relative path without postfix and suffix -> file."""
-    files = {}
+    files: dict[str, Path] = {}
     for path in sorted(files_below(folder)):
         if path.suffix[1:].lower() not in formats:
             continue
         postfix = next((postfix for postfix in postfixes if path.stem.endswith(postfix)), None)
         if postfix is not None:
-            files[path.relative_to(folder).with_name(path.stem[: len(path.stem) - len(postfix)]).as_posix()] = path
+            name = path.relative_to(folder).with_name(path.stem[: len(path.stem) - len(postfix)]).as_posix()
+            if files.setdefault(name, path) != path:
+                raise UserError(f"{files[name]} and {path} are both called {name}: rename or remove one")
     return files
 
 
@@ -105,8 +107,8 @@ def folder_layout(folders: list[str], postfixes: list[str], formats: list[str]) 
         f"{labels}/{{split}}",
         image_postfixes=(image_postfix,),
         label_postfixes=(label_postfix,),
-        image_formats=(image_format.lower(),),
-        label_formats=(label_format.lower(),),
+        image_formats=(image_format.lower().lstrip("."),),
+        label_formats=(label_format.lower().lstrip("."),),
     )
 
 
@@ -119,7 +121,7 @@ def write_lists(root: str, layout: Layout, splits: Iterable[str], separator: str
         The number of lines of each file that was written, and a complaint for each file without partner.
 
     Raises:
-        UserError: a file name holds the separator; nothing is written then.
+        UserError: a file name cannot stand in a list, or holds the separator; nothing is written then.
     """
     texts, without_partner = {}, []
     for split in splits:
@@ -132,7 +134,9 @@ def write_lists(root: str, layout: Layout, splits: Iterable[str], separator: str
             without_partner += [f"{image}: has no label" for image in partners.images_alone]
             without_partner += [f"{label}: has no image" for label in partners.labels_alone]
         for name in (name for row in rows for name in row):
-            if separator in name or "\n" in name:
+            if NOT_IN_NAMES.search(name):
+                raise UserError(f"{root}: {name!r} is not in UTF-8, or holds control characters: rename it")
+            if separator in name:
                 raise UserError(
                     f"{name}: this name holds the separator {separator!r}: choose another --separator, a comma for "
                     "example, and set it as `separator` of the data sets in the YAML"

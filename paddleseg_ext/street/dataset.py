@@ -44,7 +44,7 @@ def make_street_dataset(
         workers: processes that draw.
 
     Raises:
-        UserError: too few images, a size that does not do, or a folder that is not ours.
+        UserError: too few images, a size or seed that does not do, or a folder that is not ours.
     """
     for split in SPLITS:
         if num_pictures[split] < CYCLE:
@@ -56,6 +56,8 @@ def make_street_dataset(
         raise UserError(
             f"--size {width} {height}: each side needs at least {MIN_SIDE} pixels, and the width one to four heights"
         )
+    if seed < 0:
+        raise UserError(f"--seed {seed}: give at least 0")
 
     root = Path(save_dir)
     _claim(root, {"size": list(size), "seed": seed, "drawn_by": _drawing_code()}, overwrite)
@@ -105,7 +107,8 @@ def _remove_others(root: Path, split: str, count: int) -> None:
     wanted = {path for index in range(count) for path in _paths(root, split, index)}
     for folder in {path.parent for path in wanted if path.parent.is_dir()}:
         for path in set(folder.iterdir()) - wanted:
-            path.unlink()
+            if not path.is_dir():
+                path.unlink()
 
 
 def _write_picture(root: Path, seed: int, size: tuple[int, int], split: str, index: int) -> None:

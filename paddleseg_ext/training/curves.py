@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections import Counter
-from glob import glob
+from glob import escape, glob
 
 from paddleseg_ext.command import UserError
 
@@ -22,7 +22,7 @@ def read_scalars(log_dir: str) -> Scalars:
     """
     from visualdl import LogReader
 
-    logs = sorted(glob(os.path.join(log_dir, "vdlrecords.*.log")))
+    logs = sorted(glob(os.path.join(escape(log_dir), "vdlrecords.*.log")))
     if not logs:
         raise UserError(f"--log_dir {log_dir}: holds no vdlrecords.*.log: train with --use_vdl")
     scalars: Scalars = {}
@@ -73,7 +73,8 @@ def plot(scalars: Scalars, path: str) -> None:
             group, name = "Train", "validation: first loss"
         axes = charts[{"Train": 0, "IoU": 2}.get(group, 1)]
         marker = "o" if tag.startswith(("Evaluate/", "IoU/")) else ""
-        axes.plot(*zip(*sorted(values.items())), label=name, marker=marker)
+        label = f" {name}" if name.startswith("_") else name  # matplotlib hides labels that begin with _
+        axes.plot(*zip(*sorted(values.items())), label=label, marker=marker)
     charts[0].set_yscale("log")
     charts[0].yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     charts[0].yaxis.set_major_formatter("{x:g}")

@@ -45,6 +45,14 @@ def refuse_another_run(save_dir: str, resume_model: str | None, overwrite: bool)
         raise UserError("--overwrite would delete what --resume_model goes on from: give one of the two")
 
 
+def refuse_folder_of_data(save_dir: str, config: Config) -> None:
+    """Raises `UserError` if `save_dir` is the folder of a data set, whose classes.txt the run would replace."""
+    for key in ("train_dataset", "val_dataset"):
+        root = str((config.dic.get(key) or {}).get("dataset_root", ""))
+        if os.path.isdir(save_dir) and os.path.isdir(root) and os.path.samefile(save_dir, root):
+            raise UserError(f"--save_dir {save_dir}: is the dataset_root of {key}: give a folder of its own")
+
+
 def start(save_dir: str, config: Config, datasets: dict, resume_model: str | None, overwrite: bool) -> None:
     """Write what is run into the folder, after an earlier run in it has been deleted if `overwrite` says so.
 
