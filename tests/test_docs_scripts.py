@@ -13,6 +13,7 @@ import yaml
 
 from paddleseg_ext import SANet
 from paddleseg_ext.benchmarks.measuring import in_fresh_process
+from paddleseg_ext.builder import Builder, load_config
 from paddleseg_ext.street.dataset import make_street_dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "scripts"))
@@ -74,6 +75,46 @@ def test_the_network_in_pytorch_is_the_same(twin, training):
     tolerance = 1e-3 if training else 1e-4  # batch norms over few values enlarge rounding
     for a, b in zip(expected, found, strict=True):
         assert np.abs(a - b.numpy()).max() < tolerance * np.abs(a).max()
+
+
+@pytest.mark.parametrize("aux", ["AllPixelCrossEntropyLoss", "CrossEntropyLoss"])
+def test_two_steps_in_pytorch_are_the_same(aux):
+    """In float64; in float32 trainings part after a few steps, whatever rounds differently."""
+    pytest.importorskip("torch")
+    import torch
+    import train_in_pytorch
+
+    options = ["iters=3", "model.num_classes=11", "model.align_corners=False", f"loss.types.1.type={aux}"]
+    config = load_config(str(shared.ROOT / train_in_pytorch.CONFIG), opts=options)
+    for loss in (config.dic["loss"]["types"][0], config.dic["loss"]["types"][3]):
+        loss["min_kept"] = 500
+    paddle.seed(0)
+    builder = Builder(config)
+    network = builder.model
+    network.to(dtype="float64")
+    network.train()
+    optimizer = builder.optimizer
+    training = train_in_pytorch.Training(network, config)
+    training.network.double()
+    random = np.random.default_rng(0)
+    for loss_tolerance, weight_tolerance in ((1e-6, 1e-6), (1e-4, 1e-2)):
+        image = random.standard_normal((4, 3, 128, 192))
+        label = random.integers(0, 11, (4, 128, 192))
+        label[:, :20] = 255
+        edge = random.choice([0, 1, 255], label.shape, p=[0.8, 0.1, 0.1])
+        data = {"label": paddle.to_tensor(label), "edge": paddle.to_tensor(edge)}
+        loss = sum(network.loss_computation(network(paddle.to_tensor(image)), builder.loss, data))
+        loss.backward()
+        optimizer.step()
+        optimizer._learning_rate.step()
+        network.clear_gradients()
+        found = training(*map(torch.from_numpy, (image, label, edge)))
+        assert found == pytest.approx(float(loss), rel=loss_tolerance)
+        found = train_in_pytorch.state_for_paddle(training.network)
+        for name, value in network.named_parameters():
+            if name.endswith((".weight", ".bias")):
+                difference = np.linalg.norm(found[name] - value.numpy())
+                assert difference < weight_tolerance * np.linalg.norm(value.numpy()) + 1e-9, name
 
 
 def test_a_step_is_measured_in_both_frameworks():

@@ -126,35 +126,43 @@ def sanet_camvid() -> str:
         "the same without clipping": "boundary_dou_seed?",
         "our recipe, longer": "sanet_s_long_seed?",
         "the authors' recipe": "sanet_s_seed?",
-        "the same, corners not aligned": "sanet_s_all_pixels_seed?",
-        "the same, corners not aligned, `aux` over valid pixels": "sanet_s_not_aligned_seed?",
-        "the same, corners not aligned, PaddleSeg's OHEM and `BCELoss`": "sanet_s_stock_losses_seed?",
     }
     rows = [row for label, pattern in runs.items() for row in camvid_rows(label, pattern, figures)]
-    for name, label in OLDER_PAIRS.items():
-        rows += pair_rows(label, name)
     return markdown(["", "seed", "iterations", *figures], rows)
 
 
-OLDER_PAIRS = {  # result of two seeds, of which less was measured: label
-    "sanet_s_stock_losses_amd": "the last, trained earlier on another processor",
-    "sanet_s_official": "the authors' recipe, network and code (PyTorch)",
+AUTHORS_RUNS = {  # what is not as the authors have it, and the framework: results of a seed each, or one of two seeds
+    ("nothing", "Paddle"): "sanet_s_seed?",
+    ("corners", "Paddle"): "sanet_s_all_pixels_seed?",
+    ("corners, `aux`", "Paddle"): "sanet_s_not_aligned_seed?",
+    ("corners, `aux`", "PyTorch"): "torch_not_aligned_seed?",
+    ("corners, PaddleSeg's OHEM and `BCELoss`", "Paddle, Intel"): "sanet_s_stock_losses_seed?",
+    ("corners, PaddleSeg's OHEM and `BCELoss`", "Paddle, AMD"): "sanet_s_stock_losses_amd",
+    ("not known", "PyTorch, the authors' code"): "sanet_s_official",
 }
 
 
-def pair_rows(label: str, name: str) -> list[Row]:
-    """The rows of `sanet_camvid` for seeds 1 and 2 of one result, and their means."""
-    pair = result(name)
-    if not pair:
-        return []
-    keys = ("val_mIoU", "val_accuracy", "test_mIoU", "test_accuracy")
+def sanet_authors() -> str:
+    """The authors' recipe: a row for each way to train it, with the scores of all seeds."""
     rows = []
-    for seed in (1, 2):
-        links = f"{seed} ([how]({LINKS}/{name}.json)"
-        curve = f"{name}_seed{seed}.csv"
-        links += f", [curve]({LINKS}/{curve}))" if (RESULTS / curve).is_file() else ")"
-        rows.append([label, links, pair["iterations"], *(f"{pair[key][seed - 1]:.2f}" for key in keys), ""])
-    return [*rows, [f"{label}, mean", "", "", *(mean_and_spread(pair[key]) for key in keys), ""]]
+    for (changed, framework), pattern in AUTHORS_RUNS.items():
+        runs = results(pattern)
+        if not runs:
+            continue
+        links = " ".join(f"[{run.get('seed', '1, 2')}]({LINKS}/{name}.json)" for name, run in runs.items())
+        row = [changed, framework, links]
+        for split in ("val", "test"):
+            scores = [x for run in runs.values() for x in run.get(f"{split}_mIoU") or [run[split]["mIoU"]]]
+            row += [", ".join(f"{score:.1f}" for score in scores), mean_and_error(scores)]
+        rows.append(row)
+    header = ["not as listed below", "trained in", "seeds", "val mIoU", "mean", "test mIoU", "mean"]
+    return markdown(header, rows)
+
+
+def mean_and_error(scores: Sequence[float]) -> str:
+    """The mean and its standard error."""
+    error = f" ± {statistics.stdev(scores) / len(scores) ** 0.5:.1f}" if len(scores) > 1 else ""
+    return f"{statistics.mean(scores):.1f}{error}"
 
 
 def sanet_tried() -> str:
@@ -374,6 +382,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "encnet_vs_stock": encnet_vs_stock,
     "encoding": encoding,
     "sanet_camvid": sanet_camvid,
+    "sanet_authors": sanet_authors,
     "sanet_tried": sanet_tried,
     "gradients": gradients,
     "sanet_curves": lambda: curves("sanet_camvid", "losses and validation mIoU of the recipes"),

@@ -1,4 +1,4 @@
-"""SANet-S in PyTorch, layer by layer what paddleseg_ext.SANet is, to compare the speed of the two frameworks.
+"""SANet-S in PyTorch, layer by layer what paddleseg_ext.SANet is, to compare the two frameworks.
 
 Attributes are called as in paddleseg_ext, so that weights move by name (`load`). A test holds it to the same logits.
 """
@@ -157,8 +157,9 @@ def segmentation_head(in_channels, width, num_classes):
 class SANetS(nn.Module):
     """(N, 3, H, W) to main logits at 1/8, and in training to main, auxiliary and boundary logits at full size."""
 
-    def __init__(self, num_classes=19):
+    def __init__(self, num_classes=19, align_corners=True):
         super().__init__()
+        self.align_corners = align_corners
         self.backbone = Encoder()
         self.context = APPPM()
         self.decoder = Decoder(128, 64)
@@ -171,7 +172,7 @@ class SANetS(nn.Module):
         main = self.main_head(self.decoder(d1, d2, d, self.context(F.relu(x6))))
         if not self.training:
             return main
-        return [resize_to(y, x, align_corners=True) for y in (main, self.aux_head(x4), self.boundary_head(d))]
+        return [resize_to(y, x, self.align_corners) for y in (main, self.aux_head(x4), self.boundary_head(d))]
 
 
 def load(network: nn.Module, state: dict) -> None:
@@ -181,3 +182,12 @@ def load(network: nn.Module, state: dict) -> None:
         for name, array in state.items()
     }
     network.load_state_dict({**network.state_dict(), **renamed})  # PyTorch alone counts batches
+
+
+def state_for_paddle(network: nn.Module) -> dict:
+    """The reverse of `load`."""
+    return {
+        name.replace(".running_mean", "._mean").replace(".running_var", "._variance"): tensor.numpy()
+        for name, tensor in network.state_dict().items()
+        if not name.endswith(".num_batches_tracked")
+    }
