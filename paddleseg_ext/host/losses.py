@@ -81,8 +81,9 @@ def ohem_cross_entropy_on_the_device():
         if weight is not None:
             loss = loss * weight
         kept = kept.astype(loss.dtype)
-        # as PaddleSeg's quotient of means, which a CPU has half a percent off in a batch of four million pixels
-        return (loss * kept).sum() / (kept.sum() + self.EPS * kept.size)
+        # PaddleSeg's quotient of means, which on a CPU are half a percent off for four million pixels
+        with paddle.amp.auto_cast(enable=False):  # where so large a sum is infinite
+            return (loss * kept).sum() / (kept.sum() + self.EPS * kept.size)
 
     replace(losses.OhemCrossEntropyLoss, "forward", forward)
 
