@@ -39,7 +39,7 @@ def boundary_dou(logits: paddle.Tensor, labels: paddle.Tensor, ignore_index: int
     known = valid & (flat >= 0) & (flat < k)
     flat = paddle.where(known, flat, paddle.zeros_like(flat))
     probabilities = _Probabilities.apply if paddle.in_dynamic_mode() else _probabilities
-    squares, of_label = probabilities(logits, valid.astype(logits.dtype), place * k + flat)
+    squares, of_label = probabilities(logits, valid.unsqueeze(1).astype(logits.dtype), place * k + flat)
 
     # summed for each row first: exact, and few at a time write to one place
     ones, rim = paddle.ones_like(of_label), rims(labels).astype(of_label.dtype).flatten()
@@ -58,10 +58,10 @@ def _probabilities(logits: paddle.Tensor, valid: paddle.Tensor, labels: paddle.T
 
     Args:
         logits: (N, K, H, W).
-        valid: 0 or 1, (N · H · W,).
+        valid: 0 or 1, (N · H · W, 1).
         labels: their places in p (N · H · W, K).
     """
-    return _sums(_softmax(logits) * valid.unsqueeze(1), logits.shape, labels)
+    return _sums(_softmax(logits) * valid, logits.shape, labels)
 
 
 def _sums(p: paddle.Tensor, shape: list[int], labels: paddle.Tensor):
@@ -88,7 +88,7 @@ class _Probabilities(PyLayer):
     @staticmethod
     @without_amp
     def forward(ctx, logits, valid, labels):
-        p = _softmax(logits).multiply_(valid.unsqueeze(1))
+        p = _softmax(logits).multiply_(valid)
         ctx.save_for_backward(p, labels)
         ctx.shape = logits.shape
         return _sums(p, logits.shape, labels)
