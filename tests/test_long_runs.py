@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from paddle.io.dataloader import dataloader_iter
 from paddleseg.core import train
 from process_support import finish, start_function
 from test_trainer import FailingLoss, Network, Noise
@@ -38,6 +39,7 @@ class Watch(FailingLoss):
 
 
 def training(case, iterations, save_dir):
+    dataloader_iter.MP_STATUS_CHECK_INTERVAL = 0.5  # seconds for which the thread of a past epoch keeps its pipes open
     network = Network()
     train(
         network,
