@@ -133,9 +133,11 @@ def sanet_camvid() -> str:
 
 AUTHORS_RUNS = {  # what is not as the authors have it, and the framework: results of a seed each, or one of two seeds
     ("nothing", "Paddle"): "sanet_s_seed?",
+    ("nothing, black padding", "PyTorch, earlier"): "torch_earlier_aligned",
     ("corners", "Paddle"): "sanet_s_all_pixels_seed?",
     ("corners, `aux`", "Paddle"): "sanet_s_not_aligned_seed?",
     ("corners, `aux`", "PyTorch"): "torch_not_aligned_seed?",
+    ("corners, `aux`", "PyTorch, earlier"): "torch_earlier_not_aligned",
     ("corners, PaddleSeg's OHEM and `BCELoss`", "Paddle, Intel"): "sanet_s_stock_losses_seed?",
     ("corners, PaddleSeg's OHEM and `BCELoss`", "Paddle, AMD"): "sanet_s_stock_losses_amd",
     ("not known", "PyTorch, the authors' code"): "sanet_s_official",
