@@ -273,6 +273,22 @@ def test_weights_fit_or_are_refused(tmp_path, record_property):
     record_property("cases", len(bad))
 
 
+@pytest.mark.parametrize("error", [MemoryError, PermissionError])
+def test_a_machine_in_trouble_is_no_damaged_file(error, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch", reason="PyTorch reads its own files only")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "load", fail)
+    monkeypatch.setattr("paddleseg_ext.weights.paddle_file._Reader.load", fail)
+    path = tmp_path / "weights"
+    path.write_bytes(b"any")
+    for read in (read_state_dict, load_paddle_file):
+        with pytest.raises(error):
+            read(str(path))
+
+
 def test_damaged_pytorch_files(tmp_path, record_property):
     torch = pytest.importorskip("torch", reason="PyTorch reads its own files only")
     path = tmp_path / "weights.pt"

@@ -182,6 +182,8 @@ def test_lovasz_of_only_ignored_pixels(loss, logits, labels):
     value = loss()(logits, paddle.full_like(labels, 255))
     value.backward()
     assert float(value) == 0 and float(logits.grad.abs().max()) == 0
+    halves = paddle.full([1, logits.shape[1], 64, 64], 50.0, "float16")  # whose sum is infinite
+    assert float(loss()(halves, paddle.full([1, 64, 64], 255, "int64"))) == 0
 
 
 def test_se_cross_entropy_takes_both_forms(labels):

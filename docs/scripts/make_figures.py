@@ -29,7 +29,7 @@ CURVES = {  # image in docs/results: label and pattern of the results
         "corners aligned": "sanet_s_clip_aligned_seed?",
         "corners aligned, without clipping": "boundary_dou_seed?",
         "the authors' recipe": "sanet_s_seed?",
-        "the same, corners not aligned, aux over valid pixels": "sanet_s_not_aligned_seed[12]",
+        "the same, corners not aligned, aux over valid pixels": "sanet_s_not_aligned_seed[12]",  # of six
     },
     "sanet_camvid_long": {"our recipe, longer": "sanet_s_long_seed?"},
     "encnet_camvid": ENCNET_RUNS,

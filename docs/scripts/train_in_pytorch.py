@@ -25,6 +25,7 @@ from paddleseg_ext.command import run
 
 CONFIG = "configs/sanet/sanet_s_camvid_320x240_2k.yml"
 IGNORED = 255
+EVAL_INTERVAL = 500
 
 
 def parse_args():
@@ -32,7 +33,6 @@ def parse_args():
     parser.add_argument("--seed", type=int, required=True, help="seed of the weights and the batches")
     parser.add_argument("--name", required=True, help="name of the files in docs/results")
     parser.add_argument("--opts", nargs="+", metavar="KEY=VALUE", help="values to change in the YAML")
-    parser.add_argument("--eval_interval", type=int, default=500, help="iterations between evaluations (default: 500)")
     return parser.parse_args()
 
 
@@ -58,7 +58,7 @@ def main(args):
         if iteration % 10 == 0:  # as tools/train.py logs them
             scalars["Train/loss"][iteration] = sum(losses[-10:]) / 10
             print(f"{iteration}: {scalars['Train/loss'][iteration]:.4f}", flush=True)
-        if iteration % args.eval_interval == 0 or iteration == config.iters:
+        if iteration % EVAL_INTERVAL == 0 or iteration == config.iters:
             network.set_state_dict(state_for_paddle(train.network))
             scores = evaluate(network, val_dataset, num_workers=0, print_detail=False)
             scalars["Evaluate/mIoU"][iteration] = scores[0]

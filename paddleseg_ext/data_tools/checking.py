@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from paddleseg_ext.command import one_line
-from paddleseg_ext.data_tools.problems import Problem
+from paddleseg_ext.data_tools.problems import ONE_BIT, Problem
 from paddleseg_ext.data_tools.splits import Sample, Split
 from paddleseg_ext.datasets.base import has_one_colour
 from paddleseg_ext.datasets.cityscapes_classes import IGNORE_INDEX, LABEL_IDS
@@ -26,9 +26,6 @@ OUTLIER = 10  # times the pixels of the median image
 
 MODES = {1: ("L",), 3: ("RGB", "RGBA", "L", "LA", "P")}
 """What OpenCV reads as so many channels without a loss that matters, by `img_channels`."""
-
-ONE_BIT = "1-bit: save it as 8-bit grey, where 1 becomes 255"
-"""Of a label that Pillow, and so PaddleSeg, reads as bool, which its transforms refuse."""
 
 
 def check(splits: list[Split], num_workers: int) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from paddleseg_ext.command import UserError
 
+ONE_BIT = "1-bit: save it as 8-bit grey, where 1 becomes 255"
+"""Of a label that Pillow, and so PaddleSeg, reads as bool, which its transforms refuse."""
+
 KINDS: dict[str, tuple[str, str]] = {
     "list_missing": (
         "The list file is missing",

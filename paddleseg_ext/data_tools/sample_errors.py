@@ -15,8 +15,7 @@ import paddle
 from paddleseg.datasets import Dataset
 
 from paddleseg_ext.command import UserError, one_line
-from paddleseg_ext.data_tools.checking import ONE_BIT
-from paddleseg_ext.data_tools.problems import KINDS
+from paddleseg_ext.data_tools.problems import KINDS, ONE_BIT
 from paddleseg_ext.datasets.base import check_sizes
 from paddleseg_ext.datasets.lists import read_pairs
 from paddleseg_ext.files import open_picture, orientation, require_end
